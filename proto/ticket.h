@@ -1,0 +1,43 @@
+/*  ticket.h - who a request is for: signed by the edge or auth, passed on unchanged by everybody.
+ *  Bytes: msgpack array [1, user, organization, roles, tier, scopes, expires (Unix s), signer (8
+ *  bytes)] followed by a 64-byte Ed25519 signature over "samovar-ticket-1\0" and those bytes. The
+ *  signer is the first 8 bytes of BLAKE2b-512 of the public key.   Limits: LIMIT_TICKET_BYTES.
+ *  Thread: any; a cache belongs to one thread.   Errors: SV_E_TICKET with the reason in detail. */
+#ifndef SV_TICKET_H
+#define SV_TICKET_H
+
+#include "buf.h"
+#include "sv_types.h"
+
+enum { TICKET_KEY = 32, TICKET_SEED = 32, TICKET_SIGNERS = 8, TICKET_LIST = 8 };
+
+typedef struct ticket {
+    sv_str user, org, tier;
+    sv_str roles[TICKET_LIST], scopes[TICKET_LIST];
+    uint32_t n_roles, n_scopes;
+    uint64_t expires_s; /* Unix seconds */
+} ticket;
+
+typedef struct ticket_signer {
+    uint8_t secret[64]; /* seed and public key; zeroed by ticket_signer_clear */
+    uint8_t id[8];
+} ticket_signer;
+
+void ticket_signer_init(ticket_signer *s, const uint8_t seed[TICKET_SEED]);
+void ticket_signer_public(const ticket_signer *s, uint8_t key[TICKET_KEY]);
+void ticket_signer_clear(ticket_signer *s);
+/* Appends the signed ticket. 0, SV_E_TOO_LARGE, SV_E_BAD_UTF8. */
+int ticket_sign(const ticket_signer *s, const ticket *t, buf *out);
+/* Reads without checking the signature; slices borrow from `bytes`. */
+int ticket_read(sv_str bytes, ticket *ret, sv_error *err);
+
+/* Public keys that may sign, and a cache of 1024 tickets that verified, by keyed hash. */
+typedef struct ticket_ring ticket_ring;
+ticket_ring *ticket_ring_new(void);
+void ticket_ring_free(ticket_ring *r);
+/* 0, or SV_E_TOO_LARGE beyond TICKET_SIGNERS keys. */
+int ticket_ring_add(ticket_ring *r, const uint8_t key[TICKET_KEY]);
+/* 0 when the signature is by a known key and `now_s` is before the expiry. */
+int ticket_ring_verify(ticket_ring *r, sv_str bytes, uint64_t now_s, sv_error *err);
+
+#endif

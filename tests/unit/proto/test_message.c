@@ -1,0 +1,176 @@
+/*  test_message.c - declared messages: round trips, defaults, every kind of refusal with its path.
+ */
+#include "error.h"
+#include "harness.h"
+#include "message.h"
+
+static arena memory;
+
+static int setup(void **state)
+{
+    (void)state;
+    arena_init(&memory, 1 << 20);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    arena_free(&memory);
+    return 0;
+}
+
+static int decode(const sv_message *m, sv_str bytes, unsigned strict, void *ret, sv_error *err)
+{
+    *err = (sv_error){0};
+    return message_decode(m, bytes, strict, &memory, ret, err);
+}
+
+static void hello_round_trip(void **state)
+{
+    (void)state;
+    bus_method methods[2] = {
+        {.name = sv_cstr("echo"), .idempotent = true, .doc = sv_cstr("says it again")},
+        {.name = sv_cstr("other")}};
+    bus_hello in = {.service = sv_cstr("echo"),
+                    .epoch = 42,
+                    .version = sv_cstr("1.0"),
+                    .methods = {methods, 2},
+                    .slots = 8},
+              out;
+    buf b;
+    buf_init(&b, 4096);
+    assert_int_equal(message_encode(&bus_hello_msg, &in, &b), 0);
+    sv_error err;
+    assert_int_equal(decode(&bus_hello_msg, buf_str(&b), MESSAGE_STRICT, &out, &err), 0);
+    assert_true(sv_str_is(out.service, "echo"));
+    assert_int_equal(out.epoch, 42);
+    assert_int_equal(out.slots, 8);
+    assert_int_equal(out.instance, 0);
+    assert_int_equal(out.methods.n, 2);
+    const bus_method *m = out.methods.items;
+    assert_true(m[0].idempotent && sv_str_is(m[0].doc, "says it again"));
+    assert_true(!m[1].idempotent && sv_str_is(m[1].name, "other") && m[1].doc.p == NULL);
+    for (uint32_t i = 0; i < b.n; i++) /* no truncation passes */
+        assert_int_not_equal(decode(&bus_hello_msg, (sv_str){b.p, i ? i : 1}, 0, &out, &err), 0);
+    buf_free(&b);
+}
+
+#define BYTES(text) ((sv_str){text, sizeof(text) - 1})
+
+static void refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        sv_str bytes;
+        int code;
+        const char *field;
+    } cases[] = {
+        {BYTES("\x80"), SV_E_MISSING_FIELD, "service"},
+        {BYTES("\x90"), SV_E_WRONG_TYPE, ""},
+        {BYTES("\x82\xa7service\xa1x\xa5"
+               "epoch\xa1x"),
+         SV_E_WRONG_TYPE, "epoch"},
+        {BYTES("\x82\xa7service\xa1x\xa5"
+               "epoch\x00"),
+         SV_E_OUT_OF_RANGE, "epoch"},
+        {BYTES("\x82\xa7service\xa1x\xa5"
+               "epoch\xff"),
+         SV_E_OUT_OF_RANGE, "epoch"},
+        {BYTES("\x82\xa7service\xa1x\xa5"
+               "epoch\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+         SV_E_OUT_OF_RANGE, "epoch"},
+        {BYTES("\x83\xa7service\xa1x\xa5"
+               "epoch\x01\xa5slots\xcb\x3f\xf0\0\0\0\0\0\0"),
+         SV_E_WRONG_TYPE, "slots"},
+        {BYTES("\x82\xa7service\xd9\x1c"
+               "abcdefghijklmnopqrstuvwxyzab\xa5"
+               "epoch\x01"),
+         SV_E_TOO_LARGE, "service"},
+        {BYTES("\x82\xa7service\xc4\x01x\xa5"
+               "epoch\x01"),
+         SV_E_WRONG_TYPE, "service"},
+        {BYTES("\x83\xa7service\xa1x\xa5"
+               "epoch\x01\xa7methods\x91\x80"),
+         SV_E_MISSING_FIELD, "methods[0].name"},
+        {BYTES("\x83\xa7service\xa1x\xa5"
+               "epoch\x01\xa7methods\x91\x81\xa4name\x07"),
+         SV_E_WRONG_TYPE, "methods[0].name"},
+        {BYTES("\x83\xa7service\xa1x\xa5"
+               "epoch\x01\xa5wrong\x07"),
+         SV_E_UNKNOWN_FIELD, "wrong"},
+        {BYTES("\x82\xa7service\xa1x\xa7service\xa1x"), SV_E_DUPLICATE_KEY, "body"},
+        {BYTES("\x81\xa7service\xc0"), SV_E_WRONG_TYPE, "service"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bus_hello out;
+        sv_error err;
+        int rc = decode(&bus_hello_msg, cases[i].bytes, MESSAGE_STRICT, &out, &err);
+        if (rc != cases[i].code || strcmp(err.field, cases[i].field) != 0)
+            fail_msg("case %zu: %d %s: %s", i, rc, err.field, err.message);
+    }
+}
+
+static void lenient_and_defaults(void **state)
+{
+    (void)state;
+    bus_tap_req tap;
+    sv_error err;
+    assert_int_equal(
+        decode(&bus_tap_req_msg, BYTES("\x81\xa3new\x01"), MESSAGE_LENIENT, &tap, &err), 0);
+    assert_int_equal(tap.max_rps, 10000);
+    assert_null(tap.filter.p);
+    assert_int_equal(decode(&bus_tap_req_msg, (sv_str){NULL, 0}, MESSAGE_STRICT, &tap, &err), 0);
+    assert_int_equal(decode(&bus_tap_req_msg,
+                            BYTES("\x81\xa6"
+                                  "filter\xc0"),
+                            MESSAGE_STRICT, &tap, &err),
+                     0);
+}
+
+static void memory_is_bounded(void **state)
+{
+    (void)state;
+    arena small;
+    arena_init(&small, 64);
+    bus_hello out;
+    sv_error err = {0};
+    sv_str bytes = BYTES("\x83\xa7service\xa1x\xa5"
+                         "epoch\x01\xa7methods\x92\x81\xa4name\xa1x\x81\xa4name\xa1y");
+    assert_int_equal(message_decode(&bus_hello_msg, bytes, 0, &small, &out, &err), SV_E_NO_MEMORY);
+    arena_free(&small);
+    buf b;
+    buf_init(&b, 8);
+    out = (bus_hello){.service = sv_cstr("much-too-long"), .epoch = 1};
+    assert_int_equal(message_encode(&bus_hello_msg, &out, &b), SV_E_TOO_LARGE);
+    buf_free(&b);
+}
+
+static int documented;
+static void check_doc(void *arg, const sv_message *m)
+{
+    (void)arg;
+    documented++;
+    assert_true(strlen(m->doc) > 5);
+    assert_true(m->n <= 64);
+    assert_ptr_equal(message_by_name(m->name), m);
+    for (size_t i = 0; i < m->n; i++)
+        assert_true(strlen(m->fields[i].doc) > 2);
+}
+
+static void every_message_is_documented(void **state)
+{
+    (void)state;
+    message_each(check_doc, NULL);
+    assert_true(documented > 20);
+    assert_null(message_by_name("nothing"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hello_round_trip), cmocka_unit_test(refusals),
+        cmocka_unit_test(lenient_and_defaults), cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(every_message_is_documented)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

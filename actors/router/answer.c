@@ -1,0 +1,115 @@
+/*  answer.c - one walk over the members of a chunk; only their raw bytes are looked at. */
+#include "answer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <time.h>
+
+enum { RETRY_MAX_MS = 3600000 };
+
+static void look_at_choices(json_value choices, chunk *ret)
+{
+    size_t at = 0, n = 0;
+    json_value choice;
+    if (choices.type != JSON_ARRAY) return;
+    while (json_next_element(choices, &at, &choice)) {
+        n++;
+        if (json_get(choice, "finish_reason").type == JSON_STRING) ret->finished = true;
+    }
+    ret->no_choices = n == 0;
+}
+
+chunk answer_chunk(sv_str json)
+{
+    chunk c = {0};
+    json_value root = json_root(json), v;
+    sv_str key;
+    uint32_t n = json.n;
+    while (n > 0 && (json.p[n - 1] == ' ' || json.p[n - 1] == '\t'))
+        n--;
+    c.object = root.type == JSON_OBJECT && n > 0 && json.p[n - 1] == '}';
+    if (!c.object) return c;
+    for (size_t at = 0; json_next_member(root, &at, &key, &v);) {
+        if (sv_str_is(key, "choices"))
+            look_at_choices(v, &c);
+        else if (sv_str_is(key, "usage") && v.type == JSON_OBJECT)
+            c.usage = v;
+        else if (sv_str_is(key, "error") && v.type != JSON_NULL && v.type != JSON_FALSE)
+            c.error = v;
+        else if (sv_str_is(key, "x_groq") && c.usage.type == JSON_NONE &&
+                 json_get(v, "usage").type == JSON_OBJECT)
+            c.usage = json_get(v, "usage");
+    }
+    return c;
+}
+
+static int64_t count(json_value object, const char *key)
+{
+    int64_t n = 0;
+    json_value v = json_get(object, key);
+    if (v.type != JSON_NUMBER || json_int(v, &n) || n < 0 || n > 9007199254740991) return 0;
+    return n;
+}
+
+static int64_t at_most(int64_t n, int64_t limit)
+{
+    return n < limit ? n : limit;
+}
+
+void answer_tokens(json_value usage, tokens *ret)
+{
+    if (usage.type != JSON_OBJECT) return;
+    ret->known = true;
+    ret->prompt = count(usage, "prompt_tokens");
+    ret->completion = count(usage, "completion_tokens");
+    ret->cached =
+        at_most(count(json_get(usage, "prompt_tokens_details"), "cached_tokens"), ret->prompt);
+    ret->reasoning = at_most(
+        count(json_get(usage, "completion_tokens_details"), "reasoning_tokens"), ret->completion);
+}
+
+void answer_plain_tokens(sv_str json, tokens *ret)
+{
+    answer_tokens(json_get(json_root(json), "usage"), ret);
+}
+
+int answer_put_error(buf *out, const char *message, const char *type, const char *code)
+{
+    buf_puts(out, "{\"error\":{\"message\":\"");
+    buf_json_escape(out, sv_cstr(message));
+    return buf_printf(out, "\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}", type, code);
+}
+
+int answer_error_status(json_value error)
+{
+    int64_t n = 0;
+    json_value code = json_get(error, "code");
+    if (code.type != JSON_NUMBER || json_int(code, &n)) return 0;
+    return n >= 400 && n <= 599 ? (int)n : 0;
+}
+
+uint32_t answer_retry_after_ms(sv_str header, uint64_t unix_us)
+{
+    char text[64];
+    if (header.n == 0 || header.n >= sizeof text) return 0;
+    snprintf(text, sizeof text, "%.*s", SV_FMT(header));
+    size_t digits = strspn(text, "0123456789");
+    if (digits > 0 && text[digits] == 0) {
+        if (digits > 6) return RETRY_MAX_MS;
+        long s = strtol(text, NULL, 10);
+        return s * 1000 > RETRY_MAX_MS ? RETRY_MAX_MS : (uint32_t)s * 1000;
+    }
+    struct tm tm = {0};
+    const char *end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    if (end == NULL || *end) return 0;
+    int64_t left_ms = ((int64_t)timegm(&tm) - (int64_t)(unix_us / 1000000)) * 1000;
+    return left_ms <= 0 ? 0 : left_ms > RETRY_MAX_MS ? RETRY_MAX_MS : (uint32_t)left_ms;
+}
+
+bool answer_type_is(sv_str content_type, const char *type)
+{
+    size_t n = strlen(type);
+    if (content_type.n < n || strncasecmp(content_type.p, type, n) != 0) return false;
+    return content_type.n == n || content_type.p[n] == ';' || content_type.p[n] == ' ';
+}

@@ -1,0 +1,42 @@
+/*  answer.h - what the router reads in a provider's OpenAI-style JSON, and what it writes of the
+ *  kind. The text need not have been validated: reading is memory-safe on any bytes and then merely
+ *  finds nothing.
+ *  Thread: any.   Ownership: results borrow from the text. */
+#ifndef ROUTER_ANSWER_H
+#define ROUTER_ANSWER_H
+
+#include "buf.h"
+#include "error.h"
+#include "json_scan.h"
+
+/* Tokens as the provider counted them; cached lies inside prompt, reasoning inside completion. */
+typedef struct tokens {
+    bool known;
+    int64_t prompt, completion, cached, reasoning;
+} tokens;
+
+/* One event of a stream. */
+typedef struct chunk {
+    bool object;      /* it is a JSON object */
+    bool finished;    /* some choice has a finish_reason */
+    bool no_choices;  /* "choices" is there and empty */
+    json_value error; /* JSON_NONE unless there is one that is not null */
+    json_value usage; /* JSON_NONE unless it is an object */
+} chunk;
+
+chunk answer_chunk(sv_str json);
+/* Reads a usage object; what is missing, negative or absurd counts as 0. */
+void answer_tokens(json_value usage, tokens *ret);
+/* The usage of a plain answer. */
+void answer_plain_tokens(sv_str json, tokens *ret);
+/* {"error":{"message","type","param","code"}} */
+int answer_put_error(buf *out, const char *message, const char *type, const char *code);
+/* The status an error object asks for in "code" (OpenRouter writes the HTTP status there), else 0.
+ */
+int answer_error_status(json_value error);
+/* Retry-After in seconds or as a date; ms, at most an hour; 0 when it says nothing. */
+uint32_t answer_retry_after_ms(sv_str header, uint64_t unix_us);
+/* True for media type `type`, whatever its parameters. */
+bool answer_type_is(sv_str content_type, const char *type);
+
+#endif

@@ -1,0 +1,127 @@
+/*  secret.c - the key lies in one allocation, twice, behind the words that make it a header. */
+#include "secret.h"
+
+#include "error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { KEY_MAX = 4096 };
+
+static const char bearer[] = "Authorization: Bearer ";
+static const char api_key[] = "x-api-key: ";
+
+struct secret {
+    size_t n;      /* of the key */
+    char *api_key; /* second header, behind the first */
+    char header[];
+};
+
+static size_t bytes_of(size_t n)
+{
+    return sizeof bearer + n + sizeof api_key + n;
+}
+
+static const char *key_of(const secret *s)
+{
+    return s->header + sizeof bearer - 1;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+int secret_new(sv_str text, const char *source, secret **ret, sv_error *err)
+{
+    while (text.n > 0 && is_blank(text.p[0])) {
+        text.p++;
+        text.n--;
+    }
+    while (text.n > 0 && is_blank(text.p[text.n - 1]))
+        text.n--;
+    *ret = NULL;
+    if (text.n == 0) return 0;
+    if (text.n > KEY_MAX)
+        return sv_fail(err, SV_E_CONFIG, NULL, "The key in %s is longer than %d bytes.", source,
+                       KEY_MAX);
+    for (uint32_t i = 0; i < text.n; i++)
+        if (text.p[i] <= ' ' || text.p[i] >= 0x7f)
+            return sv_fail(
+                err, SV_E_CONFIG, NULL,
+                "The key in %s has a space, a control character or a character outside ASCII.",
+                source);
+    secret *s = malloc(sizeof *s + bytes_of(text.n));
+    if (s == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    s->n = text.n;
+    memcpy(s->header, bearer, sizeof bearer - 1);
+    memcpy(s->header + sizeof bearer - 1, text.p, text.n);
+    s->header[sizeof bearer - 1 + text.n] = 0;
+    s->api_key = s->header + sizeof bearer + text.n;
+    memcpy(s->api_key, api_key, sizeof api_key - 1);
+    memcpy(s->api_key + sizeof api_key - 1, text.p, text.n);
+    s->api_key[sizeof api_key - 1 + text.n] = 0;
+    *ret = s;
+    return 0;
+}
+
+int secret_from_file(const char *file, secret **ret, sv_error *err)
+{
+    char text[KEY_MAX + 64];
+    struct stat st;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return sv_fail(err, SV_E_CONFIG, NULL, "The key file %.100s cannot be read: %s.", file,
+                       strerror(errno));
+    ssize_t n = -1;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) n = read(fd, text, sizeof text);
+    close(fd);
+    int rc;
+    if (n < 0)
+        rc = sv_fail(err, SV_E_CONFIG, NULL, "The key file %.100s is no file that can be read.",
+                     file);
+    else
+        rc = secret_new((sv_str){text, (uint32_t)n}, file, ret, err);
+    explicit_bzero(text, sizeof text);
+    if (rc == 0 && *ret == NULL)
+        rc = sv_fail(err, SV_E_CONFIG, NULL, "The key file %.100s is empty.", file);
+    return rc;
+}
+
+void secret_free(secret *s)
+{
+    if (s == NULL) return;
+    explicit_bzero(s->header, bytes_of(s->n));
+    free(s);
+}
+
+const char *secret_header(const secret *s)
+{
+    return s ? s->header : NULL;
+}
+
+const char *secret_api_key_header(const secret *s)
+{
+    return s ? s->api_key : NULL;
+}
+
+void secret_blot(const secret *s, buf *text)
+{
+    if (s == NULL || s->n < 4) return;
+    char *at = text->p, *end = text->p + text->n;
+    while (at && at < end && (at = memmem(at, (size_t)(end - at), key_of(s), s->n)) != NULL) {
+        memset(at, '*', s->n);
+        at += s->n;
+    }
+}
+
+void secret_wipe_env(const char *name)
+{
+    char *value = getenv(name);
+    if (value == NULL) return;
+    explicit_bzero(value, strlen(value));
+    unsetenv(name);
+}

@@ -1,0 +1,30 @@
+/*  secret.h - a provider's key. There is no way to print one: it can only become a request header,
+ *  and be blotted out of text that is about to leave.
+ *  Thread: one owner.   Ownership: secret_free
+ *  zeroes the bytes.
+ *  Errors: SV_E_CONFIG with words that name the source and never the content;
+ *  SV_E_NO_MEMORY. */
+#ifndef ROUTER_SECRET_H
+#define ROUTER_SECRET_H
+
+#include "buf.h"
+
+typedef struct secret secret;
+
+/* Surrounding white space does not count. *ret stays NULL when nothing is left. `source` names the
+ * variable or file in errors. */
+int secret_new(sv_str text, const char *source, secret **ret, sv_error *err);
+int secret_from_file(const char *file, secret **ret, sv_error *err);
+void secret_free(secret *s);
+
+/* "Authorization: Bearer ..." for http_start and nothing else; NULL for no secret. */
+const char *secret_header(const secret *s);
+/* "x-api-key: ...", likewise. */
+const char *secret_api_key_header(const secret *s);
+/* Overwrites each occurrence in `text` with asterisks. */
+void secret_blot(const secret *s, buf *text);
+
+/* Removes a variable from the environment and zeroes its value where it lay. */
+void secret_wipe_env(const char *name);
+
+#endif

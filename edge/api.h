@@ -1,0 +1,21 @@
+/*  api.h - the handlers that routes.def names. Each is called on the loop with a complete
+ *  request and answers now or later, through reply.h.
+ *  Thread: the loop's.
+ *  Ownership: c->x->request is valid only until the handler returns.
+ *  Errors: answered to the client. */
+#ifndef EDGE_API_H
+#define EDGE_API_H
+
+typedef struct edge_call edge_call;
+
+void api_chat(edge_call *c);
+void api_models(edge_call *c);
+void api_model(edge_call *c);
+void api_healthz(edge_call *c);
+void api_readyz(edge_call *c);
+void api_metrics(edge_call *c);
+void api_root(edge_call *c);
+/* Addresses that clients of this kind of server expect and that are not there yet: 501. */
+void api_unbuilt(edge_call *c);
+
+#endif

@@ -1,0 +1,411 @@
+/*  gateway.c - the checks every request passes, in this order: overload, Host, Origin, Via,
+ *  route, media type. The first that fails answers. Requests that the wire refused come here
+ *  only for their words. */
+#include "gateway.h"
+
+#include "error.h"
+#include "http_parser.h"
+#include "log.h"
+#include "metrics.h"
+#include "reply.h"
+#include "uuid.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    CALLS_KEPT = 256,
+    TEXT_MOST = 8 << 20,
+    TEXT_KEEP = 65536,
+    ARENA_MOST = 8 << 20,
+    BODY_GRACE_MS = 10000,
+    LINGER_MS = 2000,
+    STATUSES = 8
+};
+
+/* ---- counting ---- */
+
+/* Series of one route, found by status without a lookup of label texts. */
+typedef struct route_metrics {
+    int status[STATUSES];
+    metric_series *requests[STATUSES];
+    metric_series *seconds;
+} route_metrics;
+
+static route_metrics counted[ROUTES + 1]; /* the last row: no route */
+
+static const char *route_label(size_t i)
+{
+    return i < ROUTES ? routes[i].path : "none";
+}
+
+static size_t route_index(const edge_call *c)
+{
+    return c->route ? (size_t)(c->route - routes) : ROUTES;
+}
+
+static metric_series *requests_series(size_t row, int status)
+{
+    route_metrics *m = &counted[row];
+    char text[12];
+    size_t i = 0;
+    while (i < STATUSES && m->status[i] && m->status[i] != status)
+        i++;
+    if (i < STATUSES && m->status[i] == status) return m->requests[i];
+    snprintf(text, sizeof text, "%d", status);
+    metric_series *s = metric_get(M_HTTP_REQUESTS, (const char *const[]){route_label(row), text});
+    if (i < STATUSES) {
+        m->status[i] = status;
+        m->requests[i] = s;
+    }
+    return s;
+}
+
+static void count(const edge_call *c, uint64_t us, http_over how)
+{
+    size_t i = route_index(c);
+    if (how == HTTP_OVER_GONE) metric_add(metric_one(M_HTTP_CLIENT_GONE), 1);
+    if (c->status == 0) return;
+    if (counted[i].seconds == NULL)
+        counted[i].seconds = metric_get(M_HTTP_SECONDS, (const char *const[]){route_label(i)});
+    metric_add(requests_series(i, c->status), 1);
+    metric_observe_us(counted[i].seconds, us);
+}
+
+static void count_rejected(int code)
+{
+    const char *reason = sv_error_lookup(code)->name;
+    metric_add(metric_get(M_HTTP_REJECTED, (const char *const[]){reason}), 1);
+}
+
+void gateway_gauges(edge *e)
+{
+    metric_set(metric_one(M_HTTP_CONNECTIONS), http_server_look(e->server).connections);
+}
+
+/* ---- calls ---- */
+
+static void call_over(http_exchange *x, http_over how)
+{
+    edge_call *c = x->data;
+    edge *e = c->e;
+    uint64_t now_us = clock_us(), us = now_us > c->since_us ? now_us - c->since_us : 0;
+    bool quiet = c->status < 500 || c->refused || (c->route && (c->route->flags & ROUTE_VITAL));
+    if (c->stream && !e->stopping) sv_cancel(c->stream);
+    c->stream = NULL;
+    free(c->wanted);
+    buf_free(&c->list);
+    loop_timer_stop(e->l, &c->heartbeat);
+    count(c, us, how);
+    log_write(quiet ? LOG_DEBUG : LOG_WARN, "http",
+              LOG_STR("route", c->route ? c->route->path : "none"), LOG_INT("status", c->status),
+              LOG_INT("us", us), LOG_STR("request_id", c->request_id),
+              LOG_BOOL("client_gone", how == HTTP_OVER_GONE));
+    if (e->n_free == CALLS_KEPT) {
+        free(c);
+        return;
+    }
+    c->next_free = e->free_calls;
+    e->free_calls = c;
+    e->n_free++;
+}
+
+static void take_request_id(edge_call *c, const http_request *r)
+{
+    uint32_t n = 0;
+    sv_str given = http_header_get(r, "x-request-id", &n);
+    if (n == 1 && caller_request_id_ok(given)) {
+        memcpy(c->request_id, given.p, given.n);
+        c->request_id[given.n] = 0;
+        return;
+    }
+    sv_id id = uuid_v7(loop_unix_us(c->e->l) / 1000);
+    uuid_format(&id, c->request_id);
+}
+
+static void take_trace(edge_call *c, const http_request *r)
+{
+    uint32_t n = 0;
+    sv_trace from;
+    sv_str given = http_header_get(r, "traceparent", &n);
+    if (n == 1 && trace_parse(given, &from))
+        c->trace = trace_continue(&from);
+    else
+        c->trace = trace_start();
+}
+
+/* A call for the exchange; NULL without memory, and the connection is closed then. */
+static edge_call *call_begin(edge *e, http_exchange *x)
+{
+    edge_call *c = e->free_calls;
+    if (c) {
+        e->free_calls = c->next_free;
+        e->n_free--;
+    } else {
+        c = malloc(sizeof *c);
+    }
+    if (c == NULL) return NULL;
+    *c = (edge_call){.e = e, .x = x, .since_us = loop_now_us(e->l)};
+    x->data = c;
+    x->on_over = call_over;
+    const http_request *r = x->request;
+    c->openai = r->path.n >= 4 && memcmp(r->path.p, "/v1/", 4) == 0;
+    take_request_id(c, r);
+    take_trace(c, r);
+    return c;
+}
+
+sv_str gateway_joined(const http_request *r, const char *name, char *to, size_t size, bool *fits)
+{
+    size_t n = 0;
+    bool any = false;
+    *fits = true;
+    for (uint32_t i = 0; i < r->n_headers; i++) {
+        sv_str v = r->headers[i].value;
+        if (!http_word_is(r->headers[i].name, name)) continue;
+        if (n + 2 + v.n > size) {
+            *fits = false;
+            continue;
+        }
+        if (any) {
+            memcpy(to + n, ", ", 2);
+            n += 2;
+        }
+        if (v.n) memcpy(to + n, v.p, v.n);
+        n += v.n;
+        any = true;
+    }
+    return any ? (sv_str){to, (uint32_t)n} : (sv_str){NULL, 0};
+}
+
+/* ---- checks ---- */
+
+static int check_caller(const edge_call *c, const http_request *r, sv_error *err)
+{
+    uint32_t n = 0;
+    bool fits;
+    char via[VIA_BYTES];
+    if (r->host.n && !caller_host_ok(r->host))
+        return sv_fail(err, SV_E_HTTP_HOST, NULL,
+                       "This server answers to localhost and loopback addresses only, not to "
+                       "\"%.*s\".",
+                       r->host.n < 100 ? (int)r->host.n : 100, r->host.p);
+    sv_str origin = http_header_get(r, "origin", &n);
+    bool reads = sv_str_is(r->method, "GET") || sv_str_is(r->method, "HEAD") ||
+                 sv_str_is(r->method, "OPTIONS");
+    if (n && !reads && (n > 1 || !caller_origin_ok(origin, r->host, r->secure)))
+        return sv_fail(
+            err, SV_E_DENIED, NULL,
+            "Pages of other sites may not send requests here (Origin is not this server).");
+    sv_str hops = gateway_joined(r, "via", via, sizeof via - PSEUDONYM_BYTES - 8, &fits);
+    if (!fits)
+        return sv_fail(err, SV_E_LOOP, NULL,
+                       "The request passed more proxies than are believable.");
+    if (caller_via_has(hops, c->e->who.pseudonym))
+        return sv_fail(
+            err, SV_E_LOOP, NULL,
+            "The request came back to this server: one of its providers is this server.");
+    return 0;
+}
+
+static int check_json(const http_request *r, sv_error *err)
+{
+    uint32_t n = 0;
+    sv_str type = http_header_get(r, "content-type", &n);
+    if (n != 1 || !http_media_is(type, "application/json"))
+        return sv_fail(err, SV_E_HTTP_MEDIA_TYPE, NULL, "Content-Type must be application/json.");
+    sv_str charset = http_media_parameter(type, "charset");
+    if (charset.n && !http_word_is(charset, "utf-8"))
+        return sv_fail(err, SV_E_HTTP_MEDIA_TYPE, NULL, "JSON is read as UTF-8 only.");
+    sv_str coding = http_header_get(r, "content-encoding", &n);
+    if (n && !http_word_is(coding, "identity"))
+        return sv_fail(err, SV_E_HTTP_MEDIA_TYPE, NULL,
+                       "Compressed requests are not read; send the body without Content-Encoding.");
+    if (!r->has_body) return sv_fail(err, SV_E_HTTP_LENGTH_REQUIRED, NULL, NULL);
+    return 0;
+}
+
+static int check(edge_call *c, const http_request *r, sv_error *err)
+{
+    int found = route_find(r->method, r->path, &c->route, &c->tail);
+    if (c->x->overloaded && (c->route == NULL || !(c->route->flags & ROUTE_VITAL))) {
+        if (err) err->retry_after_ms = 1000;
+        return sv_fail(err, SV_E_OVERLOADED, NULL,
+                       "The server has no room for another connection.");
+    }
+    int rc = check_caller(c, r, err);
+    if (rc) return rc;
+    if (found == SV_E_HTTP_NOT_FOUND)
+        return sv_fail(err, found, NULL, "There is nothing at %.*s.",
+                       r->path.n < 150 ? (int)r->path.n : 150, r->path.p);
+    if (found)
+        return sv_fail(err, found, NULL, "%.*s is not possible at this address.",
+                       SV_FMT(r->method));
+    return c->route->flags & ROUTE_TAKES_JSON ? check_json(r, err) : 0;
+}
+
+static void answer_options(edge_call *c, const http_request *r)
+{
+    char allow[ALLOW_BYTES];
+    route_allow(r->path, allow);
+    if (allow[0] == 0)
+        reply_error(c, SV_E_HTTP_NOT_FOUND, NULL);
+    else
+        reply_whole(c, 204, NULL, (sv_str){NULL, 0}, &(reply_hints){.allow = allow});
+}
+
+/* ---- the service ---- */
+
+static void on_head(void *arg, http_exchange *x)
+{
+    edge *e = arg;
+    edge_call *c = call_begin(e, x);
+    if (c == NULL) {
+        http_abort(x);
+        return;
+    }
+    sv_error err = {0};
+    int rc = check(c, x->request, &err);
+    bool options = (rc == SV_E_HTTP_METHOD && sv_str_is(x->request->method, "OPTIONS")) ||
+                   (rc == SV_E_HTTP_NOT_FOUND && sv_str_is(x->request->path, "*"));
+    if (options)
+        answer_options(c, x->request);
+    else if (rc) {
+        count_rejected(rc);
+        reply_error(c, rc, &err);
+    } else if (c->route->flags & ROUTE_UNBUILT)
+        c->route->handler(c);
+    else if (!(c->route->flags & ROUTE_TAKES_JSON))
+        x->body_max = 0;
+}
+
+static void on_request(void *arg, http_exchange *x)
+{
+    edge *e = arg;
+    edge_call *c = x->data;
+    c->since_us = loop_now_us(e->l);
+    if (c->tail.n) { /* the bytes may have moved while the body came */
+        sv_str path = x->request->path;
+        c->tail.p = path.p + path.n - c->tail.n;
+    }
+    c->route->handler(c);
+    c->tail = (sv_str){NULL, 0};
+    buf_reset(&e->text, TEXT_KEEP);
+    arena_reset(&e->arena);
+}
+
+static void on_refuse(void *arg, http_exchange *x, int code, const sv_error *err)
+{
+    edge_call *c = x->data ? x->data : call_begin(arg, x);
+    count_rejected(code);
+    if (c) {
+        c->refused = true;
+        reply_error(c, code, err);
+    } else {
+        http_respond(x, &(http_response){.status = 503});
+    }
+}
+
+/* ---- life ---- */
+
+static void read_limits(const config *cfg, http_limits *l)
+{
+    *l = (http_limits){
+        .head_bytes = (uint32_t)config_int(cfg, "edge.head_bytes"),
+        .line_bytes = (uint32_t)config_int(cfg, "edge.line_bytes"),
+        .headers = (uint32_t)config_int(cfg, "edge.headers"),
+        .body_bytes = (size_t)config_int(cfg, "edge.body_bytes"),
+        .output_bytes = (size_t)config_int(cfg, "edge.output_bytes"),
+        .connections = (uint32_t)config_int(cfg, "edge.connections"),
+        .connections_per_address = (uint32_t)config_int(cfg, "edge.connections_per_address"),
+        .head_ms = (uint32_t)config_int(cfg, "edge.head_ms"),
+        .body_grace_ms = BODY_GRACE_MS,
+        .body_rate = (uint32_t)config_int(cfg, "edge.body_rate"),
+        .idle_ms = (uint32_t)config_int(cfg, "edge.idle_ms"),
+        .stall_ms = (uint32_t)config_int(cfg, "edge.stall_ms"),
+        .linger_ms = LINGER_MS,
+    };
+}
+
+static int listen_on(edge *e, const config *cfg, sv_error *err)
+{
+    const char *host = config_str(cfg, "edge.host");
+    const char *ip = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
+    if (!caller_loopback_address(ip))
+        return sv_fail(
+            err, SV_E_CONFIG, "edge.host",
+            "edge.host is \"%s\", but there are no identities yet, so whoever reaches this "
+            "server would be its operator: only loopback addresses (127.0.0.1, ::1) are "
+            "listened on.",
+            host);
+    int rc = listen_port_open(&e->port, e->server, config_run(cfg), ip,
+                              (uint16_t)config_int(cfg, "edge.port"),
+                              config_int(cfg, "supervisor.edges") > 1, err);
+    if (rc) return rc;
+    snprintf(e->url, sizeof e->url, strchr(ip, ':') ? "http://[%s]:%u" : "http://%s:%u", ip,
+             http_server_port(e->server));
+    log_write(LOG_INFO, "listening", LOG_STR("url", e->url),
+              LOG_STR("reach", "this machine only, until identity exists"));
+    return 0;
+}
+
+int gateway_open(sv_process *p, edge **ret, sv_error *err)
+{
+    const config *cfg = sv_config(p);
+    http_limits limits;
+    edge *e = calloc(1, sizeof *e);
+    if (e == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    e->p = p;
+    e->l = sv_loop(p);
+    e->port.alive_fd = -1;
+    e->request_ms = (uint32_t)config_int(cfg, "edge.request_ms");
+    buf_init(&e->text, TEXT_MOST);
+    arena_init(&e->arena, ARENA_MOST);
+    read_limits(cfg, &limits);
+    e->output_bytes = limits.output_bytes;
+    e->answer_bytes = (size_t)config_int(cfg, "router.answer_bytes");
+    http_service service = {.arg = e, .head = on_head, .request = on_request, .refuse = on_refuse};
+    int rc = operator_init(&e->who, err);
+    if (rc == 0) {
+        e->server = http_server_new(e->l, &limits, &service, err);
+        rc = e->server ? listen_on(e, cfg, err) : SV_E_NO_MEMORY;
+    }
+    if (rc) {
+        gateway_free(e);
+        return rc;
+    }
+    *ret = e;
+    return 0;
+}
+
+void gateway_free(edge *e)
+{
+    if (e == NULL) return;
+    e->stopping = true;
+    http_server_free(e->server);
+    listen_port_close(&e->port);
+    operator_clear(&e->who);
+    while (e->free_calls) {
+        edge_call *next = e->free_calls->next_free;
+        free(e->free_calls);
+        e->free_calls = next;
+    }
+    buf_free(&e->text);
+    arena_free(&e->arena);
+    free(e);
+}
+
+static void connections_gone(void *arg)
+{
+    edge *e = arg;
+    if (e->held) sv_hold(e->p, -1);
+    e->held = false;
+}
+
+void gateway_drain(edge *e)
+{
+    sv_hold(e->p, 1);
+    e->held = true;
+    http_server_drain(e->server, connections_gone, e);
+    listen_port_close(&e->port);
+}

@@ -1,0 +1,158 @@
+/*  http_conn.h - one HTTP/1.1 connection: a state machine over a transport, a loop and the
+ *  parser.
+ *
+ *      IDLE -> HEAD -> BODY -> ANSWER -> IDLE ...      keep-alive; pipelined requests in order
+ *                 \-------\---> ANSWER -> LINGER       refused: the rest is never read as a request
+ *
+ *  One exchange at a time. While it is open nothing more is read, but the end of the peer's side
+ *  is noticed at once (EPOLLRDHUP) and counts as "the client left", also when only its sending
+ *  half ended. At most one read, one request and one flush a turn, each of at most
+ *  HTTP_TURN_BYTES. Deadlines are absolute: a dripping head or body ends its connection however
+ *  often bytes arrive.
+ *
+ *  Memory: an idle or waiting connection holds this struct and no buffers. Input is read into
+ *  the server's scratch and copied only when a request is not complete; output is held until it
+ *  is flushed.
+ *  Thread: the loop's.
+ *  Ownership: a connection belongs to its server; it is freed only from its own event, its timer
+ *  or the server's hook, never inside a call of the service.
+ *  Included by http_conn.c, http_answer.c and http_server.c (and their tests) only. */
+#ifndef EDGE_HTTP_CONN_H
+#define EDGE_HTTP_CONN_H
+
+#include "http_chunked.h"
+#include "http_parser.h"
+#include "http_server.h"
+#include "http_transport.h"
+
+#include <sys/queue.h>
+
+enum { HTTP_TURN_BYTES = 65536 };
+
+typedef enum conn_state { CONN_IDLE, CONN_HEAD, CONN_BODY, CONN_ANSWER, CONN_LINGER } conn_state;
+
+typedef struct http_conn http_conn;
+typedef TAILQ_HEAD(conn_list, http_conn) conn_list;
+
+/* Connections of one address. */
+typedef struct conn_peer {
+    struct conn_peer *next;
+    uint8_t ip[16];
+    uint32_t n;
+} conn_peer;
+
+struct http_conn {
+    http_exchange x; /* first: the wire's functions find the connection by it */
+    http_server *s;
+    http_transport t;
+    loop_fd *watch;
+    conn_peer *peer; /* NULL for those beyond the limits */
+    TAILQ_ENTRY(http_conn) all, touched_link, ready_link;
+
+    conn_state state;
+    uint8_t minor;
+    bool touched, ready;     /* on the server's lists */
+    bool readable, writable; /* as far as the last event or call told */
+    bool peer_ended;         /* EPOLLRDHUP or a read of 0 */
+    bool open;               /* the service knows x */
+    bool unread;             /* the request has a body that was not read: close after the answer */
+    bool head_only;          /* HEAD: no body in the answer */
+    bool chunked_out;
+    bool wrote;  /* since on_drained */
+    bool broken; /* no memory for output, or too much of it */
+    bool aborted;
+    bool reserve; /* uses the server's reserve descriptor */
+    bool in_own;  /* `in` is ours, not the scratch */
+    bool first;   /* no request was read yet */
+
+    char *in; /* the current request starts at in_at */
+    size_t in_at, in_n, in_cap;
+    http_head *head; /* while a head is read or its request is being handed over */
+    size_t body_n;
+    http_chunked chunked;
+
+    char *out;
+    size_t out_at, out_n, out_cap;
+
+    uint64_t read_by_us, write_by_us; /* UINT64_MAX: no deadline */
+    uint64_t body_since_us;
+    uint64_t ready_us; /* clock of the turn that put it on the ready list */
+    size_t discarded;  /* LINGER */
+    loop_timer timer;
+};
+
+enum { PEER_BUCKETS = 1024, HEADS_KEPT = 16, BLOCK_BYTES = 4096, BLOCKS_KEPT = 64 };
+
+struct http_server {
+    loop *l;
+    http_limits limits;
+    http_service service;
+    http_server_stats stats;
+
+    int listen_fd, reserve_fd;
+    loop_fd *listen_watch;
+    uint16_t port;
+    bool paused; /* the listener is not watched */
+    loop_timer accept_timer;
+
+    conn_list all, touched, ready;
+    uint32_t n_touched, n_ready, n_overloaded;
+    uint64_t hook_us; /* clock of the turn whose hook ran last */
+    bool in_hook;
+    loop_timer wake;
+    conn_peer *peers[PEER_BUCKETS];
+    uint64_t peer_seed;
+
+    char *scratch;        /* HTTP_TURN_BYTES */
+    http_request request; /* of the connection whose service call runs */
+    http_header *headers;
+    http_head *heads[HEADS_KEPT];
+    uint32_t n_heads;
+    char *blocks[BLOCKS_KEPT]; /* output buffers of BLOCK_BYTES */
+    uint32_t n_blocks;
+
+    uint64_t date_s;
+    char date[30]; /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+
+    bool draining;
+    void (*empty)(void *arg);
+    void *empty_arg;
+};
+
+/* ---- http_conn.c ---- */
+
+/* Takes over `fd` and the place that `peer` counted (NULL: beyond the limits), also on failure. */
+void conn_new(http_server *s, int fd, const http_address *from, conn_peer *peer, bool reserve);
+/* Ends the exchange as GONE and frees the connection. `reset` drops unsent output. */
+void conn_drop(http_conn *c, bool reset);
+/* Work that waited for a new turn: unread input, the next pipelined request. False when it freed
+ * `c`. */
+bool conn_run(http_conn *c);
+/* The server drains: reads once more, then closes `c` if no request has begun. May free `c`. */
+void conn_retire(http_conn *c);
+/* Hands output to the system and does what follows from it. May free `c`. */
+void conn_flush(http_conn *c);
+
+/* ---- http_answer.c ---- */
+
+extern const http_wire http1_wire;
+/* Appends to the output and has it flushed at the end of the turn; failures set `broken`. */
+void conn_put(http_conn *c, const void *p, size_t n);
+/* Gives the empty output buffer back. */
+void conn_out_release(http_conn *c);
+
+/* ---- http_server.c ---- */
+
+/* Both may be called again and again. */
+void server_touch(http_server *s, http_conn *c);  /* flush at the end of the turn */
+void server_ready(http_server *s, http_conn *c);  /* run again in the next turn */
+void server_forget(http_server *s, http_conn *c); /* leaves every list and count */
+/* Undoes the counting of a connection; `peer` NULL: one beyond the limits. */
+void server_give_place(http_server *s, conn_peer *peer, bool reserve);
+http_head *server_head_take(http_server *s);
+void server_head_give(http_server *s, http_head *h);
+char *server_block_take(http_server *s);
+void server_block_give(http_server *s, char *block);
+const char *server_date(http_server *s);
+
+#endif

@@ -1,0 +1,34 @@
+/*  http_transport.h - how bytes reach the peer: a table of functions over one non-blocking
+ *  descriptor.
+ *  Plain TCP here; TLS adds a second table whose `session` holds its state. The connection
+ *  machine sees nothing else, and registers the descriptor edge-triggered for both directions,
+ *  so a table may need to write in order to read.
+ *  Thread: the loop's.   Ownership: close gives back the descriptor and the session.
+ *  Errors: -1 with errno, EAGAIN when nothing can move now. */
+#ifndef EDGE_HTTP_TRANSPORT_H
+#define EDGE_HTTP_TRANSPORT_H
+
+#include "sv_types.h"
+
+#include <sys/types.h>
+
+typedef struct http_transport http_transport;
+
+typedef struct http_transport_ops {
+    ssize_t (*read)(http_transport *t, void *p, size_t n); /* 0: the peer ended its side */
+    ssize_t (*write)(http_transport *t, const void *p, size_t n);
+    void (*shut)(http_transport *t); /* nothing more will be written */
+    /* `reset` drops what the system still holds instead of delivering it. */
+    void (*close)(http_transport *t, bool reset);
+    bool secure;
+} http_transport_ops;
+
+struct http_transport {
+    const http_transport_ops *ops;
+    void *session;
+    int fd;
+};
+
+extern const http_transport_ops http_transport_plain;
+
+#endif

@@ -1,0 +1,47 @@
+/*  main.c - the edge as an actor: it serves nothing of its own on the bus and everything over HTTP.
+ */
+#include "gateway.h"
+
+enum { TICK_MS = 1000, SLOTS = 16 };
+
+static int edge_init(sv_process *p, void **state, sv_error *err)
+{
+    edge *e = NULL;
+    int rc = gateway_open(p, &e, err);
+    if (rc == 0) *state = e;
+    return rc;
+}
+
+static void edge_tick(sv_process *p, void *state)
+{
+    (void)p;
+    gateway_gauges(state);
+}
+
+static void edge_drain(sv_process *p, void *state)
+{
+    (void)p;
+    gateway_drain(state);
+}
+
+static void edge_stop(sv_process *p, void *state)
+{
+    (void)p;
+    gateway_free(state);
+}
+
+int main(int argc, char **argv)
+{
+    static const sv_actor actor = {
+        .name = "edge",
+        .version = SAMOVAR_VERSION,
+        .doc = "HTTP: the OpenAI-compatible gateway, health and metrics",
+        .slots = SLOTS,
+        .init = edge_init,
+        .tick = edge_tick,
+        .tick_ms = TICK_MS,
+        .drain = edge_drain,
+        .stop = edge_stop,
+    };
+    return sv_main(argc, argv, &actor);
+}

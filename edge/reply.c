@@ -1,0 +1,186 @@
+/*  reply.c - headers are built on the stack as slices; bodies in the edge's text buffer. */
+#include "reply.h"
+
+#include "error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { MAX_HEADERS = 10, RETRY_MOST_MS = 60000, RETRY_DEFAULT_MS = 1000 };
+
+typedef struct header_list {
+    http_header items[MAX_HEADERS];
+    uint32_t n;
+    char trace[TRACEPARENT_BYTES + 1];
+    char seconds[12], ms[12];
+} header_list;
+
+static void add(header_list *l, const char *name, const char *value)
+{
+    l->items[l->n++] = (http_header){sv_cstr(name), sv_cstr(value)};
+}
+
+static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
+{
+    l->n = 0;
+    trace_format(&c->trace, l->trace);
+    add(l, "x-request-id", c->request_id);
+    add(l, "request-id", c->request_id);
+    add(l, "traceparent", l->trace);
+    add(l, "cache-control", "no-store");
+    add(l, "x-content-type-options", "nosniff");
+    if (hints == NULL) return;
+    if (hints->retry_after_ms) {
+        uint32_t ms = hints->retry_after_ms < RETRY_MOST_MS ? hints->retry_after_ms : RETRY_MOST_MS;
+        snprintf(l->seconds, sizeof l->seconds, "%u", (ms + 999) / 1000);
+        snprintf(l->ms, sizeof l->ms, "%u", ms);
+        add(l, "retry-after", l->seconds);
+        add(l, "retry-after-ms", l->ms);
+    }
+    if (hints->no_retry) add(l, "x-should-retry", "false");
+    if (hints->allow) add(l, "allow", hints->allow);
+}
+
+void reply_whole(edge_call *c, int status, const char *content_type, sv_str body,
+                 const reply_hints *hints)
+{
+    header_list l;
+    fill(c, hints, &l);
+    c->status = status;
+    http_respond(c->x, &(http_response){.status = status,
+                                        .content_type = sv_cstr(content_type),
+                                        .headers = l.items,
+                                        .n_headers = l.n,
+                                        .body = body});
+}
+
+void reply_start(edge_call *c, int status, sv_str content_type, const reply_hints *hints)
+{
+    header_list l;
+    fill(c, hints, &l);
+    add(&l, "x-accel-buffering", "no");
+    c->status = status;
+    http_start(c->x, &(http_response){.status = status,
+                                      .content_type = content_type,
+                                      .headers = l.items,
+                                      .n_headers = l.n});
+}
+
+/* OpenAI's word for a kind of failure; its clients choose by status. */
+static const char *openai_type(int status)
+{
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 409: return "conflict_error";
+    case 429: return "rate_limit_error";
+    default: return status >= 500 ? "server_error" : "invalid_request_error";
+    }
+}
+
+static void put_string(buf *out, const char *name, const char *value)
+{
+    buf_printf(out, "\"%s\":\"", name);
+    buf_json_escape(out, sv_cstr(value));
+    buf_putc(out, '"');
+}
+
+/* What the client is told: a cancelled call whose client is still there was given up by a server.
+ */
+static const sv_error_info *told(int code)
+{
+    return sv_error_lookup(code == SV_E_CANCELLED ? SV_E_UNAVAILABLE : code);
+}
+
+static const char *words(const sv_error_info *info, int code, const sv_error *err)
+{
+    return err && err->message[0] && code != SV_E_CANCELLED ? err->message : info->text;
+}
+
+static void openai_body(const edge_call *c, int code, const sv_error *err, buf *out)
+{
+    (void)c;
+    const sv_error_info *info = told(code);
+    buf_puts(out, "{\"error\":{");
+    put_string(out, "message", words(info, code, err));
+    buf_putc(out, ',');
+    put_string(out, "type", openai_type(info->http));
+    if (err && err->field[0]) {
+        buf_putc(out, ',');
+        put_string(out, "param", err->field);
+    } else {
+        buf_puts(out, ",\"param\":null");
+    }
+    buf_putc(out, ',');
+    put_string(out, "code", info->name);
+    buf_puts(out, "}}");
+}
+
+static void own_body(const edge_call *c, int code, const sv_error *err, buf *out)
+{
+    const sv_error_info *info = told(code);
+    buf_puts(out, "{\"error\":{");
+    put_string(out, "code", info->name);
+    buf_putc(out, ',');
+    put_string(out, "message", words(info, code, err));
+    buf_puts(out, ",\"fields\":[");
+    if (err && err->field[0]) {
+        buf_putc(out, '{');
+        put_string(out, "path", err->field);
+        buf_putc(out, ',');
+        put_string(out, "code", info->name);
+        buf_putc(out, ',');
+        put_string(out, "message", words(info, code, err));
+        buf_putc(out, '}');
+    }
+    buf_puts(out, "],");
+    put_string(out, "request_id", c->request_id);
+    buf_puts(out, ",\"docs\":\"docs/errors.md\"}}\n");
+}
+
+void reply_error_body(const edge_call *c, int code, const sv_error *err, buf *out)
+{
+    if (c->openai)
+        openai_body(c, code, err, out);
+    else
+        own_body(c, code, err, out);
+}
+
+static uint32_t pause_ms(const sv_error_info *info, const sv_error *err)
+{
+    if (err && err->retry_after_ms) return err->retry_after_ms;
+    bool busy =
+        info->status == SV_STATUS_RESOURCE_EXHAUSTED || info->status == SV_STATUS_UNAVAILABLE;
+    return busy && info->retry == SV_RETRY_LATER ? RETRY_DEFAULT_MS : 0;
+}
+
+void reply_error(edge_call *c, int code, const sv_error *err)
+{
+    const sv_error_info *info = told(code);
+    char allow[ALLOW_BYTES];
+    reply_hints hints = {.retry_after_ms = pause_ms(info, err),
+                         .no_retry = c->openai && info->retry == SV_RETRY_NO};
+    if (code == SV_E_HTTP_METHOD) {
+        const http_request *r = c->x->request;
+        route_allow(r && r->path.n ? r->path : sv_cstr("*"), allow);
+        if (allow[0] == 0) route_allow(sv_cstr("*"), allow);
+        hints.allow = allow;
+    }
+    buf *out = &c->e->text;
+    buf_reset(out, out->cap);
+    reply_error_body(c, code, err, out);
+    reply_whole(c, info->http, "application/json", buf_str(out), &hints);
+}
+
+void reply_refuse(edge_call *c, int code, const char *field, const char *fmt, ...)
+{
+    sv_error err = {0};
+    char text[sizeof err.message];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    sv_fail(&err, code, field, "%s", text);
+    reply_error(c, code, &err);
+}

@@ -1,0 +1,22 @@
+/*  commands.h - the commands of the executable `samovar`, declared once.
+ *  Each gets the words behind its name and answers the exit code (platform.h). */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#define COMMANDS(COMMAND)                                                                          \
+    COMMAND(up, "start everything and watch over it")                                              \
+    COMMAND(stop, "stop a running platform")                                                       \
+    COMMAND(ps, "list the processes and how they are")                                             \
+    COMMAND(info, "URL, folders, providers and a request to try")                                  \
+    COMMAND(call, "call a method over the bus")                                                    \
+    COMMAND(tap, "watch the messages on the bus")                                                  \
+    COMMAND(logs, "last log lines of the processes")                                               \
+    COMMAND(keys, "key pairs for processes from elsewhere")                                        \
+    COMMAND(config, "check or show the configuration")                                             \
+    COMMAND(doctor, "look for what is wrong")
+
+#define COMMAND(name, doc) int cmd_##name(int argc, char **argv);
+COMMANDS(COMMAND)
+#undef COMMAND
+
+#endif

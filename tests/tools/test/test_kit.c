@@ -1,0 +1,217 @@
+/* What judges the benchmarks must itself be right: percentiles and HTTP framing. */
+#include "hist.h"
+#include "http_reader.h"
+#include "sim_answer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void percentiles_of_a_known_series(void **state)
+{
+    (void)state;
+    static hist h;
+    hist_reset(&h);
+    assert_int_equal(hist_at(&h, 0.5), 0);
+    for (uint64_t us = 1; us <= 500; us++)
+        hist_add(&h, us);
+    assert_int_equal(hist_at(&h, 0.5), 251);
+    assert_int_equal(hist_at(&h, 0.99), 496);
+    assert_int_equal(hist_at(&h, 1), 500);
+    assert_true(hist_mean(&h) == 250.5);
+}
+
+static void large_values_stay_within_half_a_percent(void **state)
+{
+    (void)state;
+    static hist h;
+    for (uint64_t us = 512; us < 4000000000u; us = us * 5 / 4) {
+        hist_reset(&h);
+        hist_add(&h, us);
+        hist_add(&h, 20000000000u); /* keeps `max` from hiding the bucket */
+        uint64_t got = hist_at(&h, 0.25);
+        assert_true(got >= us && got <= us + us / 200 + 1);
+    }
+    assert_int_equal(h.max, 20000000000u);
+}
+
+typedef struct taken {
+    char text[4096];
+    size_t n;
+} taken;
+
+static void take(void *arg, const char *p, size_t n)
+{
+    taken *t = arg;
+    assert_true(t->n + n < sizeof t->text);
+    memcpy(t->text + t->n, p, n);
+    t->n += n;
+}
+
+/* Feeds `wire` in pieces of `step` bytes. */
+static http_result feed(http_reader *r, const char *wire, size_t step, taken *t)
+{
+    size_t n = strlen(wire), at = 0, used;
+    http_result rc = HTTP_MORE;
+    while (at < n && rc == HTTP_MORE) {
+        rc = http_reader_feed(r, wire + at, n - at < step ? n - at : step, &used, take, t);
+        at += used;
+    }
+    return rc;
+}
+
+static void answers_are_the_same_however_they_arrive(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *wire, *body;
+        int status;
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", 200},
+        {"HTTP/1.1 503 Busy\r\nA: b\r\ncontent-length:0\r\n\r\n", "", 503},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n"
+         "0\r\nT: railer\r\n\r\n",
+         "abc0123456789", 200},
+        {"HTTP/1.1 204 No Content\r\n\r\n", "", 204},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t step = 1; step < 80; step++)
+            for (int keep = 0; keep < 2; keep++) {
+                http_reader r;
+                taken t = {.n = 0};
+                http_reader_init(&r, false, keep);
+                assert_int_equal(feed(&r, cases[i].wire, step, &t), HTTP_DONE);
+                assert_int_equal(r.status, cases[i].status);
+                assert_int_equal(t.n, strlen(cases[i].body));
+                assert_memory_equal(t.text, cases[i].body, t.n);
+                http_reader_free(&r);
+            }
+}
+
+static void broken_framing_is_refused(void **state)
+{
+    (void)state;
+    static const char *const wires[] = {
+        "HTTP/2 200 OK\r\n\r\n",
+        "HTTP/1.1 2x0 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5x\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab",
+        "HTTP/1.1 200 OK\r\nno colon here\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof wires / sizeof *wires; i++)
+        for (size_t step = 1; step < 100; step += 9) {
+            http_reader r;
+            taken t = {.n = 0};
+            http_reader_init(&r, false, false);
+            assert_int_equal(feed(&r, wires[i], step, &t), HTTP_BAD);
+            assert_non_null(r.why);
+            http_reader_free(&r);
+        }
+}
+
+static void a_cut_answer_is_an_error_and_an_open_one_is_not(void **state)
+{
+    (void)state;
+    http_reader r;
+    taken t = {.n = 0};
+    http_reader_init(&r, false, false);
+    assert_int_equal(feed(&r, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", 7, &t),
+                     HTTP_MORE);
+    assert_int_equal(http_reader_eof(&r), HTTP_BAD);
+    http_reader_next(&r);
+    t.n = 0;
+    assert_int_equal(feed(&r, "HTTP/1.1 200 OK\r\n\r\nhello", 7, &t), HTTP_MORE);
+    assert_int_equal(t.n, 5);
+    assert_int_equal(http_reader_eof(&r), HTTP_DONE);
+    http_reader_free(&r);
+}
+
+static void a_request_keeps_its_head(void **state)
+{
+    (void)state;
+    http_reader r;
+    taken t = {.n = 0};
+    http_reader_init(&r, true, true);
+    assert_int_equal(
+        feed(&r, "POST /x HTTP/1.1\r\nHost: a\r\nX-Id:  7 \r\nContent-Length: 2\r\n\r\n{}", 5, &t),
+        HTTP_DONE);
+    size_t n;
+    const char *v = http_header(r.head, "x-id", &n);
+    assert_non_null(v);
+    assert_int_equal(n, 1);
+    assert_int_equal(v[0], '7');
+    assert_null(http_header(r.head, "x-none", &n));
+    http_reader_free(&r);
+}
+
+static void behaviours_are_read_and_refused(void **state)
+{
+    (void)state;
+    sim_behaviour b;
+    char why[160];
+    sim_default(&b);
+    assert_int_equal(
+        sim_from_model(&b, "sim,tokens=20,fault=cut,at=3,retry_after=2", why, sizeof why), 0);
+    assert_int_equal(b.tokens, 20);
+    assert_int_equal(b.fault, SIM_cut);
+    assert_int_equal(b.at, 3);
+    assert_string_equal(b.retry_after, "2");
+    static const char *const bad[] = {"tokns=1", "fault=none2", "status=700", "tokens=-1",
+                                      "tokens=x"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(sim_from_model(&b, bad[i], why, sizeof why), -1);
+}
+
+/* A streamed answer is whole HTTP, and its events end with the marker. */
+static void a_streamed_answer_is_well_formed(void **state)
+{
+    (void)state;
+    sim_behaviour b;
+    sim_answer a;
+    sim_default(&b);
+    b.tokens = 3;
+    sim_answer_start(&a, &b, true, true, "say \"hi\"", 1);
+    buf out;
+    buf_init(&out, 1 << 20);
+    uint64_t wait_ms;
+    sim_after after;
+    while ((after = sim_answer_next(&a, &out, &wait_ms)) == SIM_GO_ON)
+        assert_int_equal(wait_ms, 0);
+    assert_int_equal(after, SIM_KEEP);
+    buf_putc(&out, 0);
+    http_reader r;
+    taken t = {.n = 0};
+    http_reader_init(&r, false, false);
+    assert_int_equal(feed(&r, out.p, 11, &t), HTTP_DONE);
+    t.text[t.n] = 0;
+    int events = 0;
+    for (const char *p = t.text; (p = strstr(p, "data: ")); p++)
+        events++;
+    assert_int_equal(events, 1 + 3 + 1 + 1 + 1); /* role, tokens, finish, usage, end */
+    assert_non_null(strstr(t.text, "\"model\":\"say \\\"hi\\\"\""));
+    assert_non_null(strstr(t.text, "\"total_tokens\":13"));
+    assert_string_equal(t.text + t.n - 14, "data: [DONE]\n\n");
+    http_reader_free(&r);
+    buf_free(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(percentiles_of_a_known_series),
+        cmocka_unit_test(large_values_stay_within_half_a_percent),
+        cmocka_unit_test(answers_are_the_same_however_they_arrive),
+        cmocka_unit_test(broken_framing_is_refused),
+        cmocka_unit_test(a_cut_answer_is_an_error_and_an_open_one_is_not),
+        cmocka_unit_test(a_request_keeps_its_head),
+        cmocka_unit_test(behaviours_are_read_and_refused),
+        cmocka_unit_test(a_streamed_answer_is_well_formed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# kill -9 of every process under load: each client gets an answer or a clear 5xx, service is back within two
+# seconds; of the supervisor: everything ends and the next start works.
+. "$(dirname "$0")/lib.sh"
+tool provider_sim
+cat > "$WORK/samovar.yaml" <<EOF
+router: {providers: [{name: sim, base_url: "http://127.0.0.1:$TOOL_PORT/v1"}]}
+supervisor: {restarts: 50}
+EOF
+platform_up SAMOVAR_CONFIG="$WORK/samovar.yaml"
+served() { [ "$(curl -s -m 2 -o /dev/null -w '%{http_code}' -H 'content-type: application/json' -d "$(chat sim,tokens=2 hi)" "$URL/v1/chat/completions")" = 200 ]; }
+check "serves" served
+
+load() { # load SECONDS [args]: JSON of http_load in $WORK/load
+    "$BIN/http_load" --port "$PORT" --path /v1/chat/completions --connections 16 --seconds "$1" --warmup 0 --timeout-ms 8000 \
+        --body "$(chat sim,tokens=5,gap_ms=5 hi "${3:-}")" ${2:-} > "$WORK/load" 2>>"$WORK/tools.log" &
+    LOAD=$!
+}
+for name in router/1 broker/1 edge/1; do
+    for kind in plain stream; do
+        if [ $kind = stream ]; then load 4 --stream '"stream":true'; else load 4 '' ''; fi
+        until_ok 3 served
+        victim=$(child_pid $name)
+        kill -9 "$victim"
+        t0=$(now_ms)
+        until_ok 10 served
+        t1=$(now_ms)
+        check "$name $kind: back within 2 s ($((t1 - t0)) ms)" under $((t1 - t0)) 2000
+        wait $LOAD
+        check "$name $kind: nobody hung" same "$(jq '.error_kinds.timeout // 0' "$WORK/load")" 0
+        if [ $name != edge/1 ]; then
+            check "$name $kind: no connection was reset" same "$(jq '[.error_kinds | .reset, .connect, .cut | . // 0] | add' "$WORK/load")" 0
+        fi
+        check "$name $kind: work went on ($(jq -c '{requests,errors,error_kinds,status}' "$WORK/load"))" jq -e '.requests > 20' "$WORK/load" >/dev/null
+        check "$name $kind: another process took over" test "$(child_pid $name)" != "$victim"
+    done
+done
+check "nothing is left open" until_ok 5 eval '"$BIN/samovar" call bus.stats "{}" | jq -e ".stats[] | select(.name == \"open\" and .value <= 1)"'
+
+# a process that hangs
+pid=$(child_pid router/1)
+kill -STOP "$pid"
+t0=$(now_ms)
+got=$(curl -s -m 20 -o /dev/null -w '%{http_code}' -H 'content-type: application/json' -d "$(chat sim hi)" "$URL/v1/chat/completions")
+check "a stopped router gives a clear 5xx ($got after $(($(now_ms) - t0)) ms)" test "$got" -ge 500
+kill -CONT "$pid"
+check "and serves again" until_ok 5 served
+
+# clients that leave
+fds() { ls /proc/"$1"/fd | wc -l; }
+edge=$(child_pid edge/1)
+before=$(fds "$edge")
+for i in 1 2 3 4 5; do curl -s -m 0.05 -H 'content-type: application/json' -d "$(chat sim,fault=hang hi)" "$URL/v1/chat/completions" > /dev/null; done
+check "left connections are closed" until_ok 5 eval '[ "$(fds '"$edge"')" -le '"$((before + 1))"' ]'
+
+pids=$("$BIN/samovar" ps -o json | jq -r '.[].pid')
+kill -9 $SUP
+check "the supervisor's children end with it" until_ok 3 all_gone $pids
+wait $SUP 2>/dev/null
+platform_up SAMOVAR_CONFIG="$WORK/samovar.yaml"
+check "the next up works" served
+check "clean stop" platform_down
+check "no sanitizer report" hasnt "$(grep -aE 'Sanitizer|runtime error' "$WORK/up.log")" "rror"

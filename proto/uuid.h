@@ -9,7 +9,7 @@
 enum { UUID_TEXT = 36 };
 
 sv_id uuid_v7(uint64_t unix_ms);
-/* A fresh id for now. */
+/* A fresh id with the present time. */
 sv_id uuid_new(void);
 /* Fills `n` <= 256 random bytes from the thread's pool. */
 void uuid_random(void *p, size_t n);

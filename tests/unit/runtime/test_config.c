@@ -196,7 +196,7 @@ static void test_lists(void **state)
     assert_int_equal(config_items(c, "router.providers"), 2);
     assert_string_equal(config_item_str(c, "router.providers", 0, "name"), "a");
     assert_string_equal(config_item_str(c, "router.providers", 1, "base_url"), "https://y");
-    assert_string_equal(config_item_str(c, "router.providers", 1, "dialect"), "openai");
+    assert_null(config_item_str(c, "router.providers", 1, "key_file"));
     assert_null(config_item_str(c, "router.providers", 1, "key_env"));
     const char *const *models;
     assert_int_equal(config_item_strs(c, "router.providers", 0, "models", &models), 2);

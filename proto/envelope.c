@@ -334,3 +334,40 @@ bool envelope_target_ok(sv_str target)
     }
     return word;
 }
+
+/* The digits behind the slash; 0 when they are no instance's number. */
+static uint32_t instance_of(const char *digits, size_t n)
+{
+    uint64_t number = 0;
+    if (n < 1 || n > 10 || digits[0] == '0') return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (digits[i] < '0' || digits[i] > '9') return 0;
+        number = number * 10 + (uint64_t)(digits[i] - '0');
+    }
+    return number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
+bool envelope_target_plain(sv_str target, char plain[LIMIT_TARGET_BYTES + 1], sv_str *ret,
+                           uint32_t *ret_instance)
+{
+    if (envelope_target_ok(target)) {
+        *ret = target;
+        *ret_instance = 0;
+        return true;
+    }
+    if (target.n == 0 || target.n > LIMIT_TARGET_BYTES) return false;
+    const char *dot = memchr(target.p, '.', target.n), *end = target.p + target.n;
+    const char *slash = dot ? memchr(target.p, '/', (size_t)(dot - target.p)) : NULL;
+    uint32_t instance = slash ? instance_of(slash + 1, (size_t)(dot - slash - 1)) : 0;
+    if (instance == 0) return false;
+    size_t service_n = (size_t)(slash - target.p), rest_n = (size_t)(end - dot);
+    char text[LIMIT_TARGET_BYTES + 1];
+    memcpy(text, target.p, service_n);
+    memcpy(text + service_n, dot, rest_n);
+    text[service_n + rest_n] = 0;
+    if (!envelope_target_ok((sv_str){text, (uint32_t)(service_n + rest_n)})) return false;
+    memcpy(plain, text, service_n + rest_n + 1);
+    *ret = (sv_str){plain, (uint32_t)(service_n + rest_n)};
+    *ret_instance = instance;
+    return true;
+}

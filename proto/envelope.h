@@ -54,7 +54,7 @@ typedef struct envelope {
     sv_id parent;
     sv_trace trace;
     uint32_t code; /* REPLY: status (sv_status_code); PARTIAL and EVENT: sequence from 1 */
-    sv_str target; /* service.method or topic */
+    sv_str target; /* service.method, service/instance.method or topic */
     sv_str key;    /* partition key */
     sv_str tracestate;
     sv_str ticket;       /* opaque bytes, see ticket.h */
@@ -81,5 +81,10 @@ const char *envelope_kind_name(uint8_t kind); /* "REQUEST"; "?" if unknown */
 bool envelope_name_ok(sv_str name);
 /* True for name.word(.word)* of [a-z0-9_-], at most LIMIT_TARGET_BYTES. */
 bool envelope_target_ok(sv_str target);
+/* A REQUEST's target: service.method, or service/N.method, which only instance N (1..4294967295,
+ * decimal, no leading zeros) may get. *ret is service.method, borrowed from `target` or written to
+ * `plain`; *ret_instance is 0 when none is named. False: neither form; nothing is written then. */
+bool envelope_target_plain(sv_str target, char plain[LIMIT_TARGET_BYTES + 1], sv_str *ret,
+                           uint32_t *ret_instance);
 
 #endif

@@ -46,39 +46,58 @@ void message_each(void (*fn)(void *arg, const sv_message *m), void *arg)
 
 /* ---- decode ---- */
 
+/* Where the decoder stands: a field, or an item of a list. Written out only when something is wrong. */
+typedef struct step {
+    const struct step *up;
+    const char *name; /* NULL: an item */
+    uint32_t index;
+} step;
+
 typedef struct decoder {
     arena *arena;
     unsigned strict;
     sv_error *err;
+    const step *at;
     char path[96];
 } decoder;
 
 static int decode_map(decoder *d, const sv_message *m, const msgpack_object *o, void *ret);
 
-/* Adds ".name" or "[i]" to the path; returns the length to cut back to. */
-static size_t path_push(decoder *d, const char *name, int64_t index)
+static void add_step(decoder *d, const step *s)
 {
+    if (s == NULL) return;
+    add_step(d, s->up);
     size_t n = strlen(d->path);
-    if (name)
-        snprintf(d->path + n, sizeof d->path - n, "%s%s", n ? "." : "", name);
+    if (s->name)
+        snprintf(d->path + n, sizeof d->path - n, "%s%s", n ? "." : "", s->name);
     else
-        snprintf(d->path + n, sizeof d->path - n, "[%lld]", (long long)index);
-    return n;
+        snprintf(d->path + n, sizeof d->path - n, "[%u]", s->index);
+}
+
+/* "messages[2].role" */
+static const char *path(decoder *d)
+{
+    d->path[0] = 0;
+    add_step(d, d->at);
+    return d->path;
 }
 
 static int wrong_type(decoder *d, const char *want)
 {
+    path(d);
     return sv_fail(d->err, SV_E_WRONG_TYPE, d->path, "Field %s must be %s.", d->path, want);
 }
 
 static int out_of_range(decoder *d, const sv_field *f)
 {
+    path(d);
     return sv_fail(d->err, SV_E_OUT_OF_RANGE, d->path, "Field %s must be between %.0f and %.0f.",
                    d->path, f->min, f->max);
 }
 
 static int too_large(decoder *d, const sv_field *f, const char *unit)
 {
+    path(d);
     return sv_fail(d->err, SV_E_TOO_LARGE, d->path, "Field %s is over its limit of %.0f %s.",
                    d->path, f->max, unit);
 }
@@ -143,7 +162,7 @@ static int decode_raw(decoder *d, const sv_field *f, const msgpack_object *o, sv
     bool failed = out.failed || rc;
     buf_free(&out);
     if (failed) return too_large(d, f, "bytes");
-    return ret->p ? 0 : sv_fail(d->err, SV_E_NO_MEMORY, d->path, NULL);
+    return ret->p ? 0 : sv_fail(d->err, SV_E_NO_MEMORY, path(d), NULL);
 }
 
 static int decode_strs(decoder *d, const sv_field *f, const msgpack_object *o, sv_strs *ret)
@@ -152,7 +171,7 @@ static int decode_strs(decoder *d, const sv_field *f, const msgpack_object *o, s
     if (o->via.array.size > f->max) return too_large(d, f, "items");
     ret->n = o->via.array.size;
     ret->items = arena_alloc(d->arena, (ret->n + 1) * sizeof *ret->items);
-    if (ret->items == NULL) return sv_fail(d->err, SV_E_NO_MEMORY, d->path, NULL);
+    if (ret->items == NULL) return sv_fail(d->err, SV_E_NO_MEMORY, path(d), NULL);
     for (uint32_t i = 0; i < ret->n; i++) {
         const msgpack_object *s = &o->via.array.ptr[i];
         if (s->type != MSGPACK_OBJECT_STR) return wrong_type(d, "a list of strings");
@@ -167,14 +186,15 @@ static int decode_list(decoder *d, const sv_field *f, const msgpack_object *o, s
     if (o->via.array.size > f->max) return too_large(d, f, "items");
     ret->n = o->via.array.size;
     ret->items = arena_alloc(d->arena, (ret->n + 1) * f->sub->size);
-    if (ret->items == NULL) return sv_fail(d->err, SV_E_NO_MEMORY, d->path, NULL);
-    for (uint32_t i = 0; i < ret->n; i++) {
-        size_t cut = path_push(d, NULL, i);
-        int rc = decode_map(d, f->sub, &o->via.array.ptr[i], (char *)ret->items + i * f->sub->size);
-        if (rc) return rc;
-        d->path[cut] = 0;
-    }
-    return 0;
+    if (ret->items == NULL) return sv_fail(d->err, SV_E_NO_MEMORY, path(d), NULL);
+    step here = {.up = d->at};
+    d->at = &here;
+    int rc = 0;
+    for (; rc == 0 && here.index < ret->n; here.index++)
+        rc = decode_map(d, f->sub, &o->via.array.ptr[here.index],
+                        (char *)ret->items + here.index * f->sub->size);
+    d->at = here.up;
+    return rc;
 }
 
 static int decode_field(decoder *d, const sv_field *f, const msgpack_object *o, void *to)
@@ -193,7 +213,7 @@ static int decode_field(decoder *d, const sv_field *f, const msgpack_object *o, 
     case SV_T_LIST: return decode_list(d, f, o, to);
     case SV_T_MSG: {
         void *sub = arena_alloc(d->arena, f->sub->size);
-        if (sub == NULL) return sv_fail(d->err, SV_E_NO_MEMORY, d->path, NULL);
+        if (sub == NULL) return sv_fail(d->err, SV_E_NO_MEMORY, path(d), NULL);
         *(void **)to = sub;
         return decode_map(d, f->sub, o, sub);
     }
@@ -225,39 +245,57 @@ static const sv_field *find_field(const sv_message *m, sv_str name, size_t hint)
     return NULL;
 }
 
+static int unknown_field(decoder *d, const sv_message *m, sv_str name)
+{
+    char word[49];
+    snprintf(word, sizeof word, "%.*s", SV_FMT(name));
+    step here = {.up = d->at, .name = word};
+    d->at = &here;
+    path(d);
+    d->at = here.up;
+    return sv_fail(d->err, SV_E_UNKNOWN_FIELD, d->path, "Field %s is not known in %s.", d->path,
+                   m->name);
+}
+
+static int missing_field(decoder *d, const sv_field *f)
+{
+    step here = {.up = d->at, .name = f->name};
+    d->at = &here;
+    path(d);
+    d->at = here.up;
+    return sv_fail(d->err, SV_E_MISSING_FIELD, d->path, "Field %s is required: %s.", d->path,
+                   f->doc);
+}
+
 static int decode_map(decoder *d, const sv_message *m, const msgpack_object *o, void *ret)
 {
     set_defaults(m, ret);
     if (o->type != MSGPACK_OBJECT_MAP) return wrong_type(d, "a map");
     uint64_t seen = 0;
     _Static_assert(sizeof seen * 8 >= 64, "one bit a field");
+    step here = {.up = d->at};
+    size_t next = 0; /* fields mostly come in the order they are declared in */
     for (uint32_t i = 0; i < o->via.map.size; i++) {
         const msgpack_object_kv *kv = &o->via.map.ptr[i];
         sv_str name = {kv->key.via.str.ptr, kv->key.via.str.size};
-        const sv_field *f = find_field(m, name, i);
+        const sv_field *f = find_field(m, name, next);
         if (f == NULL) {
             if (!d->strict) continue;
-            char word[49];
-            snprintf(word, sizeof word, "%.*s", SV_FMT(name));
-            path_push(d, word, 0);
-            return sv_fail(d->err, SV_E_UNKNOWN_FIELD, d->path, "Field %s is not known in %s.",
-                           d->path, m->name);
+            return unknown_field(d, m, name);
         }
+        next = (size_t)(f - m->fields) + 1;
         if (kv->val.type == MSGPACK_OBJECT_NIL && !(f->rules & SV_REQUIRED))
             continue; /* null means absent */
-        size_t cut = path_push(d, f->name, 0);
+        here.name = f->name;
+        d->at = &here;
         int rc = decode_field(d, f, &kv->val, (char *)ret + f->offset);
+        d->at = here.up;
         if (rc) return rc;
-        d->path[cut] = 0;
         seen |= 1ull << (f - m->fields);
     }
-    for (size_t i = 0; i < m->n; i++) {
-        if ((m->fields[i].rules & SV_REQUIRED) && !(seen & 1ull << i)) {
-            path_push(d, m->fields[i].name, 0);
-            return sv_fail(d->err, SV_E_MISSING_FIELD, d->path, "Field %s is required: %s.",
-                           d->path, m->fields[i].doc);
-        }
-    }
+    for (size_t i = 0; i < m->n; i++)
+        if ((m->fields[i].rules & SV_REQUIRED) && !(seen & 1ull << i))
+            return missing_field(d, &m->fields[i]);
     return 0;
 }
 

@@ -23,7 +23,7 @@ libraries=(
     'jansson\.h|jsmn\.h' '^tests/'
     'yaml\.h' '^actors/runtime/yaml_tree\.c$'
     'curl/.*' '^actors/runtime/http[a-z_]*\.[ch]$'
-    'sodium\.h' '^proto/'
+    'sodium\.h|xxhash\.h' '^proto/'
     'openssl/.*|nghttp2/.*' '^edge/'
     'lmdb\.h|libpq.*|postgresql/.*' '^store/'
     'cmocka\.h' '^tests/'

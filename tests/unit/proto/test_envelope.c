@@ -192,9 +192,50 @@ static void names_and_targets(void **state)
         assert_false(envelope_target_ok(sv_cstr(wrong[i])));
 }
 
+static void targets_with_an_instance(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target, *plain;
+        uint32_t instance;
+    } right[] = {{"router.usage", "router.usage", 0},
+                 {"router/1.usage", "router.usage", 1},
+                 {"a/4294967295.b.c-d", "a.b.c-d", UINT32_MAX},
+                 {"abcdefghijklmnopqrstuvwx/10.z", "abcdefghijklmnopqrstuvwx.z", 10}};
+    static const char *const wrong[] = {
+        "",      "a",      "a/1",     "a/.b",          "a/0.b",          "a/01.b", "a/-1.b",
+        "a/+1.b", "a/1 .b", "a/1x.b",  "a/4294967296.b", "a/99999999999.b", "/1.b",   "A/1.b",
+        "a/1/2.b", "a/1.",   "a/1.b/2", "a.b/1",         "a.b/1.c",        "a/1..b", "a/1.B"};
+    char plain[LIMIT_TARGET_BYTES + 1];
+    sv_str got;
+    uint32_t instance;
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        assert_true(envelope_target_plain(sv_cstr(right[i].target), plain, &got, &instance));
+        assert_true(sv_str_is(got, right[i].plain));
+        assert_int_equal(instance, right[i].instance);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        memset(plain, 'x', sizeof plain);
+        got = (sv_str){NULL, 7};
+        instance = 8;
+        assert_false(envelope_target_plain(sv_cstr(wrong[i]), plain, &got, &instance));
+        assert_true(plain[0] == 'x' && got.n == 7 && instance == 8);
+    }
+    char longest[LIMIT_TARGET_BYTES + 2] = "abcdefghijklmnopqrstuvwx/4294967295.";
+    size_t n = strlen(longest);
+    memset(longest + n, 'm', LIMIT_TARGET_BYTES - n);
+    sv_str text = {longest, LIMIT_TARGET_BYTES};
+    assert_true(envelope_target_plain(text, plain, &got, &instance));
+    assert_int_equal(got.n, LIMIT_TARGET_BYTES - 11);
+    longest[text.n++] = 'm';
+    assert_false(envelope_target_plain(text, plain, &got, &instance));
+    assert_false(envelope_target_ok(sv_cstr("router/1.usage"))); /* no topic, no method of HELLO */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(targets_with_an_instance),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(limits),
         cmocka_unit_test(golden),

@@ -244,7 +244,11 @@ static int answer_policy(core *c, request *r, const bus_policy_req *req, sv_erro
     char words[161];
     if (req->caller.n) {
         const char *rule;
-        reply.allowed = policy_allows(c->policy, req->caller, req->method, &rule);
+        char plain[LIMIT_TARGET_BYTES + 1];
+        uint32_t instance;
+        sv_str called = req->method;
+        envelope_target_plain(called, plain, &called, &instance); /* else it is matched as it is */
+        reply.allowed = policy_allows(c->policy, req->caller, called, &rule);
         snprintf(words, sizeof words, "%s", rule);
         reply.rule = sv_cstr(words);
     }
@@ -326,7 +330,7 @@ static int serve_records(core *c, request *r, sv_error *err)
         return sv_fail(err, SV_E_OUT_OF_RANGE, req.id.p ? "id" : "trace_id", "An id has 16 bytes.");
     size_t max = (size_t)req.limit;
     bus_record *list = arena_alloc(&c->arena, max * sizeof *list);
-    char(*texts)[64] = arena_alloc(&c->arena, max * 2 * sizeof *texts);
+    hop_texts *texts = arena_alloc(&c->arena, max * sizeof *texts);
     if (list == NULL || texts == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     size_t at = max;
     uint64_t have = c->n_hops < c->limits.records ? c->n_hops : c->limits.records;
@@ -336,7 +340,7 @@ static int serve_records(core *c, request *r, sv_error *err)
             (req.id.p && memcmp(h->id.b, req.id.p, 16) != 0))
             continue;
         at--;
-        core_hop_record(h, &list[at], texts[at * 2], texts[at * 2 + 1]);
+        core_hop_record(h, &list[at], &texts[at]);
     }
     bus_records_reply reply = {.records = {list + at, (uint32_t)(max - at)}};
     return answer(c, r, &bus_records_reply_msg, &reply, err);

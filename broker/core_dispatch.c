@@ -8,7 +8,9 @@
  *  max, +-50 %), then one real request as a probe. With less than half of a service's instances left
  *  over, ejection is ignored: better a bad answer than none from ourselves. A partition key's owner
  *  is found by rendezvous hashing over the serving instances; health does not move ownership, only
- *  joining, leaving and draining do. */
+ *  joining, leaving and draining do. A request whose target names an instance has that one as its
+ *  owner and waits like a keyed one; with the instance gone or draining it is refused, so that it
+ *  never stands in the way of others. */
 #include "core_state.h"
 
 #include <assert.h>
@@ -108,14 +110,18 @@ static bool version_fits(const core *c, const request *r, const peer *p)
 
 /* ---- choice ---- */
 
-/* The instance that owns the request's key now, or NULL. */
+/* The instance that owns the request's key now, or that its target names; NULL: there is none. */
 static peer *owner_of(core *c, request *r)
 {
     method *m = r->method;
     if (r->owner && r->owner_generation == m->service->generation) return r->owner;
     uint64_t best = 0;
     r->owner = NULL;
-    for (uint32_t i = 0; i < m->n_servers; i++) {
+    if (r->only) {
+        peer *p = core_method_server(m, r->only);
+        if (p && p->serving && !p->doomed) r->owner = p;
+    }
+    for (uint32_t i = 0; r->only == 0 && i < m->n_servers; i++) {
         peer *p = m->servers[i].peer;
         if (!p->serving || p->doomed || !version_fits(c, r, p)) continue;
         uint64_t score = core_mix(r->key_hash ^ 0xa0761d6478bd642fu,
@@ -200,7 +206,7 @@ static server *choose(core *c, request *r)
     service *s = r->method->service;
     const policy_service *x = core_service_policy(c, s);
     if (x->concurrency && s->in_flight >= x->concurrency) return NULL;
-    apply_split(c, r);
+    if (r->only == 0) apply_split(c, r);
     if (r->keyed) return choose_owner(c, r);
     bool panic = panics(s);
     return r->method->n_servers < P2C_FROM ? choose_best(c, r, panic) : choose_of_two(c, r, panic);
@@ -353,11 +359,12 @@ void core_dispatch_queue(core *c, service *s)
     for (core_link *l = s->members.next; l != &s->members; l = l->next)
         some |= serve_keyed(c, core_of(peer, member, l));
     int stuck = 0;
+    s->refs++; /* a refusal below may take the last user of the service away */
     for (core_link *l = s->queue.next, *next; l != &s->queue && stuck < QUEUE_SCAN; l = next) {
         next = l->next;
         request *r = core_of(request, queue, l);
         if (!some && !r->keyed)
-            return; /* keyed ones were only put here to find their owner; they come first */
+            break; /* keyed ones were only put here to find their owner; they come first */
         if (expires_now(c, r)) continue; /* its timer is due */
         const server *to = choose(c, r);
         if (to) {
@@ -366,8 +373,11 @@ void core_dispatch_queue(core *c, service *s)
         } else if (r->keyed && owner_of(c, r)) {
             core_unlink(&r->queue);
             core_ring_push(&r->owner->keyed, &r->queue);
+        } else if (r->only) {
+            core_request_unplaced(c, r);
         } else {
             stuck++;
         }
     }
+    core_service_unref(c, s);
 }

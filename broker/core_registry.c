@@ -138,6 +138,13 @@ void core_method_unserve(method *m, const peer *p)
     }
 }
 
+peer *core_method_server(const method *m, uint32_t instance)
+{
+    for (uint32_t i = 0; i < m->n_servers; i++)
+        if (m->servers[i].peer->instance == instance) return m->servers[i].peer;
+    return NULL;
+}
+
 /* ---- flows and retry budgets ---- */
 
 static retry *retry_get(core *c, service *caller, service *callee)

@@ -169,7 +169,7 @@ void core_request_orphan(core *c, request *r)
 
 static bool may_repeat(const core *c, const request *r)
 {
-    return r->idempotent && r->frames && !r->touched && r->attempt < 2 &&
+    return r->idempotent && !r->only && r->frames && !r->touched && r->attempt < 2 &&
            r->deadline_us >= c->now_us + 1000 && r->flow && r->flow->retry->tokens > RETRY_FLOOR;
 }
 
@@ -197,6 +197,9 @@ static void expired(core *c, request *r)
             core_dispatch_outcome(c, r, SV_STATUS_DEADLINE_EXCEEDED, held);
         snprintf(words, sizeof words, "No answer within %llu ms; %s/%u worked on it.",
                  (unsigned long long)ms, r->callee->service->name, r->callee->instance);
+    } else if (r->state == R_QUEUED && r->only) {
+        snprintf(words, sizeof words, "Instance %u of %s had no free slot within %llu ms.", r->only,
+                 r->method->service->name, (unsigned long long)ms);
     } else if (r->state == R_QUEUED) {
         snprintf(words, sizeof words, "No instance of %s had a free slot within %llu ms.",
                  r->method->service->name, (unsigned long long)ms);
@@ -206,10 +209,22 @@ static void expired(core *c, request *r)
     core_request_fail(c, r, SV_E_DEADLINE, words, 0);
 }
 
-static void waited_too_long(core *c, request *r)
+static void no_instance(char words[160], uint32_t instance, sv_str name)
+{
+    snprintf(words, 160, "Instance %u of service %.*s is not connected.", instance, SV_FMT(name));
+}
+
+void core_request_unplaced(core *c, request *r)
 {
     const service *s = r->method->service;
-    if (core_ring_empty(&s->members) || r->method->n_servers == 0)
+    const peer *p = r->only ? core_method_server(r->method, r->only) : NULL;
+    char words[160];
+    no_instance(words, r->only, sv_cstr(s->name));
+    if (r->only && p == NULL)
+        core_request_fail(c, r, SV_E_NO_SERVICE, words, 250);
+    else if (p && !p->serving)
+        core_request_fail(c, r, SV_E_DRAINING, NULL, 1000);
+    else if (core_ring_empty(&s->members) || r->method->n_servers == 0)
         core_request_fail(c, r, SV_E_NO_SERVICE, NULL, 0);
     else if (s->n_serving == 0)
         core_request_fail(c, r, SV_E_DRAINING, NULL, 1000);
@@ -228,7 +243,7 @@ void core_request_timer(core *c, request *r)
     else if (r->state == R_DELAYED)
         core_dispatch_new(c, r);
     else if (r->state == R_QUEUED)
-        waited_too_long(c, r);
+        core_request_unplaced(c, r);
     else
         core_wheel_set(&c->wheel, &r->timer, r->deadline_us);
 }
@@ -249,10 +264,18 @@ static int refuse(refusal *x, int code, uint32_t retry_after_ms, const char *wor
     return code;
 }
 
-static int check_room(const core *c, const peer *p, const envelope *e, refusal *x)
+/* A REQUEST's target without the number of the one instance that may get it. */
+typedef struct aim {
+    sv_str target;
+    uint32_t only; /* 0: any; the rest is not set when the target is neither form */
+    char plain[LIMIT_TARGET_BYTES + 1];
+} aim;
+
+static int check_room(const core *c, const peer *p, const envelope *e, aim *at, refusal *x)
 {
-    if (!envelope_target_ok(e->target))
-        return refuse(x, SV_E_INVALID, 0, "The target must be service.method.");
+    if (!envelope_target_plain(e->target, at->plain, &at->target, &at->only))
+        return refuse(x, SV_E_INVALID, 0,
+                      "The target must be service.method or service/instance.method.");
     if (core_request_find(c, &e->id)) return refuse(x, SV_E_DUPLICATE_ID, 0, "");
     if (e->ttl_ms == 0)
         return refuse(x, SV_E_DEADLINE, 0, "The request arrived with no time left (ttl 0).");
@@ -263,14 +286,14 @@ static int check_room(const core *c, const peer *p, const envelope *e, refusal *
     return 0;
 }
 
-static int check_rights(core *c, const peer *p, const envelope *e, const method *m, flow *f,
-                        refusal *x)
+static int check_rights(core *c, const peer *p, const envelope *e, const aim *at, const method *m,
+                        flow *f, refusal *x)
 {
-    if (!core_flow_allowed(c, f, p->service, e->target)) {
+    if (!core_flow_allowed(c, f, p->service, at->target)) {
         c->stats.denied++;
         refuse(x, SV_E_DENIED, 0, "");
         snprintf(x->words, sizeof x->words, "The policy does not let %s call %.*s.",
-                 p->service->name, SV_FMT(e->target));
+                 p->service->name, SV_FMT(at->target));
         return x->code;
     }
     if (e->ticket.n == 0) {
@@ -285,27 +308,42 @@ static int check_rights(core *c, const peer *p, const envelope *e, const method 
     return 0;
 }
 
-static int check_place(const core *c, const envelope *e, const method *m, refusal *x)
+static bool served_by(const service *s, uint32_t only)
 {
-    if (m && (m->bus >= 0 || m->n_servers)) return 0;
-    uint32_t n = (uint32_t)((const char *)memchr(e->target.p, '.', e->target.n) - e->target.p);
-    const service *s = core_service_find(c, (sv_str){e->target.p, n});
-    bool served = s == c->bus;
-    for (core_link *l = s ? s->members.next : NULL; s && !served && l != &s->members; l = l->next)
-        served = core_of(peer, member, l)->n_methods > 0;
-    if (served) {
-        refuse(x, SV_E_NO_METHOD, 0, "");
-        snprintf(x->words, sizeof x->words, "Service %.*s has no method %.*s.", (int)n, e->target.p,
-                 (int)(e->target.n - n - 1), e->target.p + n + 1);
-        return x->code;
+    for (const core_link *l = s->members.next; l != &s->members; l = l->next) {
+        const peer *p = core_of(peer, member, l);
+        if (p->n_methods && (only == 0 || p->instance == only)) return true;
     }
-    refuse(x, SV_E_NO_SERVICE, 250, "");
-    snprintf(x->words, sizeof x->words, "No instance of service %.*s is connected.", (int)n,
-             e->target.p);
-    return x->code;
+    return false;
 }
 
-static void send_refusal(core *c, peer *p, const core_frames *f, const refusal *x)
+static bool can_serve(const method *m, uint32_t only)
+{
+    return only ? core_method_server(m, only) != NULL : m->bus >= 0 || m->n_servers > 0;
+}
+
+static int check_place(const core *c, const aim *at, const method *m, refusal *x)
+{
+    if (m && can_serve(m, at->only)) return 0;
+    const char *dot = memchr(at->target.p, '.', at->target.n);
+    sv_str name = {at->target.p, (uint32_t)(dot - at->target.p)};
+    const service *s = core_service_find(c, name);
+    if (s && ((s == c->bus && at->only == 0) || served_by(s, at->only))) {
+        refuse(x, SV_E_NO_METHOD, 0, "");
+        snprintf(x->words, sizeof x->words, "Service %.*s has no method %.*s.", SV_FMT(name),
+                 (int)(at->target.n - name.n - 1), dot + 1);
+        return SV_E_NO_METHOD;
+    }
+    refuse(x, SV_E_NO_SERVICE, 250, "");
+    if (at->only)
+        no_instance(x->words, at->only, name);
+    else
+        snprintf(x->words, sizeof x->words, "No instance of service %.*s is connected.",
+                 SV_FMT(name));
+    return SV_E_NO_SERVICE;
+}
+
+static void send_refusal(core *c, peer *p, const core_frames *f, const aim *at, const refusal *x)
 {
     const envelope *e = &f->env;
     envelope out = {.kind = SV_REPLY, .id = e->id, .trace = e->trace};
@@ -315,11 +353,13 @@ static void send_refusal(core *c, peer *p, const core_frames *f, const refusal *
     sv_str body = core_error_body(c, x->code, x->words[0] ? x->words : NULL, x->retry_after_ms);
     c->stats.refused++;
     hop h = core_hop(c, &out, NULL, NULL, p, body.n);
+    if (at->only) memcpy(h.method, at->plain, at->target.n + 1);
+    h.only = at->only;
     core_hop_note(c, &h, NULL, true);
     core_send_own(c, p, &out, body, OUT_DATA);
 }
 
-static request *accept(core *c, peer *p, core_frames *f, method *m, flow *w)
+static request *accept(core *c, peer *p, core_frames *f, uint32_t only, method *m, flow *w)
 {
     const envelope *e = &f->env;
     request *r = record_new(c);
@@ -340,8 +380,9 @@ static request *accept(core *c, peer *p, core_frames *f, method *m, flow *w)
     r->down.granted_bytes = e->credit_bytes;
     r->frames = f;
     r->bytes = f->bytes;
-    r->keyed = e->key.n > 0;
-    if (r->keyed) { /* not seeded: every broker and every life of it finds the same owner */
+    r->only = only;
+    r->keyed = only || e->key.n > 0;
+    if (e->key.n) { /* not seeded: every broker and every life of it finds the same owner */
         core_seed fixed = {0x243f6a8885a308d3u, 0x13198a2e03707345u};
         r->key_hash = core_hash_bytes(fixed, e->key.p, e->key.n);
     }
@@ -352,7 +393,7 @@ static request *accept(core *c, peer *p, core_frames *f, method *m, flow *w)
     r->deadline_us = c->now_us + ttl * 1000ull;
     r->timer.kind = TIMER_REQUEST;
     core_table_add(&c->requests, &r->node, core_hash_id(c->seed, e->id.b));
-    r->dice = core_fraction(core_mix(r->keyed ? r->key_hash : r->node.hash, 0x9e3779b97f4a7c15u));
+    r->dice = core_fraction(core_mix(e->key.n ? r->key_hash : r->node.hash, 0x9e3779b97f4a7c15u));
     c->n_open++;
     c->stats.requests++;
     return r;
@@ -395,15 +436,18 @@ void core_request_new(core *c, peer *p, core_frames *f)
         return;
     }
     refusal x = {0};
+    aim at;
+    at.only = 0;
     request *r = NULL;
-    int rc = check_room(c, p, e, &x);
-    method *m = rc ? NULL : core_method_find(c, e->target);
+    int rc = check_room(c, p, e, &at, &x);
+    method *m = rc ? NULL : core_method_find(c, at.target);
     flow *w = m ? core_flow_get(c, p->service, m) : NULL;
-    if (rc == 0) rc = check_rights(c, p, e, m, w, &x);
-    if (rc == 0) rc = check_place(c, e, m, &x);
-    if (rc == 0 && (r = accept(c, p, f, m, w)) == NULL) rc = refuse(&x, SV_E_NO_MEMORY, 1000, "");
+    if (rc == 0) rc = check_rights(c, p, e, &at, m, w, &x);
+    if (rc == 0) rc = check_place(c, &at, m, &x);
+    if (rc == 0 && (r = accept(c, p, f, at.only, m, w)) == NULL)
+        rc = refuse(&x, SV_E_NO_MEMORY, 1000, "");
     if (rc) {
-        send_refusal(c, p, f, &x);
+        send_refusal(c, p, f, &at, &x);
         frames_unref(f);
         return;
     }

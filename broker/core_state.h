@@ -201,7 +201,9 @@ struct request {
     sv_id id;
     request_state state;
     uint8_t attempt;
-    bool idempotent, streaming, keyed, versioned;
+    bool idempotent, streaming, versioned;
+    bool keyed;     /* one instance alone may get it: its key's owner, or `only` */
+    uint32_t only;  /* the instance its target names, 0: none */
     bool uploading; /* the caller's next PARTIAL is expected */
     bool touched;   /* a PARTIAL went either way: no second hand-over */
     bool unsent;    /* handed over but never left: the callee knows nothing of it */
@@ -215,7 +217,7 @@ struct request {
     uint32_t bytes;
     uint64_t key_hash;
     double dice; /* for the split by version */
-    peer *owner; /* of the partition key, valid for owner_generation */
+    peer *owner; /* who may get a keyed one, valid for owner_generation */
     uint32_t owner_generation;
     sv_trace trace;
     stream_side down, up; /* down: callee to caller */
@@ -264,6 +266,7 @@ typedef struct hop {
     uint8_t trace_id[16];
     uint64_t queue_us, service_us;
     uint32_t from_instance, to_instance, status, bytes;
+    uint32_t only; /* request.only */
     uint8_t kind, attempt;
     bool has_status;
     char from[LIMIT_NAME_BYTES + 1], to[LIMIT_NAME_BYTES + 1]; /* "" when there is none */
@@ -411,6 +414,8 @@ method *core_method_get(core *c, service *s, sv_str name); /* as core_service_ge
 void core_method_unref(core *c, method *m);
 int core_method_serve(core *c, method *m, peer *p, bool idempotent);
 void core_method_unserve(method *m, const peer *p);
+/* The instance of this number among those that serve it; NULL: it is not connected. */
+peer *core_method_server(const method *m, uint32_t instance);
 flow *core_flow_get(core *c, service *caller, method *m); /* NULL when full */
 void core_flow_free(core *c, flow *f);
 bool core_flow_allowed(core *c, flow *f, service *caller, sv_str target);
@@ -424,6 +429,8 @@ void core_request_new(core *c, peer *p, core_frames *f);
 void core_request_reply(core *c, peer *p, core_frames *f);
 void core_request_cancel(core *c, peer *p, core_frames *f);
 void core_request_timer(core *c, request *r);
+/* A queued one that found no instance: answered with the reason. */
+void core_request_unplaced(core *c, request *r);
 /* Answers the caller with an error and ends its side. `message` NULL takes the table's text. */
 void core_request_fail(core *c, request *r, int code, const char *message, uint32_t retry_after_ms);
 /* The caller wants nothing any more: its side ends without an answer. */
@@ -482,7 +489,11 @@ hop core_hop(const core *c, const envelope *e, const method *m, const peer *from
              uint32_t bytes);
 /* Into the ring and to the taps; ring false: to the taps alone. `r` is the request it belongs to.
  */
-void core_hop_note(core *c, const hop *h, const request *r, bool ring);
-void core_hop_record(const hop *h, bus_record *rec, char from[64], char to[64]);
+void core_hop_note(core *c, hop *h, const request *r, bool ring);
+typedef struct hop_texts {
+    char from[64], to[64], method[LIMIT_TARGET_BYTES + 12];
+} hop_texts;
+/* `texts` outlives the record's use. */
+void core_hop_record(const hop *h, bus_record *rec, hop_texts *texts);
 
 #endif

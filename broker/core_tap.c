@@ -56,17 +56,27 @@ static bool all_zero(const uint8_t *p, size_t n)
     return true;
 }
 
-void core_hop_record(const hop *h, bus_record *rec, char from[64], char to[64])
+/* service.method as it was asked for: with the number of the one instance, if it named one. */
+static sv_str method_shown(char text[LIMIT_TARGET_BYTES + 12], const hop *h)
+{
+    const char *dot = strchr(h->method, '.');
+    if (h->only == 0 || dot == NULL) return sv_cstr(h->method);
+    snprintf(text, LIMIT_TARGET_BYTES + 12, "%.*s/%u%s", (int)(dot - h->method), h->method, h->only,
+             dot);
+    return sv_cstr(text);
+}
+
+void core_hop_record(const hop *h, bus_record *rec, hop_texts *texts)
 {
     *rec = (bus_record){.ts = (int64_t)h->ts_us,
-                        .from = place(from, h->from, h->from_instance),
-                        .to = place(to, h->to, h->to_instance),
+                        .from = place(texts->from, h->from, h->from_instance),
+                        .to = place(texts->to, h->to, h->to_instance),
                         .kind = sv_cstr(envelope_kind_name(h->kind)),
                         .bytes = h->bytes,
                         .queue_us = (int64_t)h->queue_us,
                         .service_us = (int64_t)h->service_us,
                         .attempt = h->attempt};
-    if (h->method[0]) rec->method = sv_cstr(h->method);
+    if (h->method[0]) rec->method = method_shown(texts->method, h);
     if (!sv_id_is_zero(&h->id)) rec->id = (sv_str){(const char *)h->id.b, 16};
     if (!all_zero(h->trace_id, 16)) rec->trace_id = (sv_str){(const char *)h->trace_id, 16};
     if (h->has_status) rec->status = sv_cstr(sv_status_name(h->status));
@@ -84,19 +94,27 @@ static bool place_is(const char *want, const char *name, uint32_t instance)
     return strcmp(want + n, number) == 0;
 }
 
+static bool shown_is(const char *want, const hop *h)
+{
+    char text[LIMIT_TARGET_BYTES + 12];
+    return h->only && sv_str_is(method_shown(text, h), want);
+}
+
 /* A service, a method without its service, or how service.method begins. */
 static bool word_matches(const char *word, const hop *h)
 {
     const char *dot = strchr(h->method, '.');
     return strncmp(h->method, word, strlen(word)) == 0 || (dot && strcmp(dot + 1, word) == 0) ||
-           place_is(word, h->from, h->from_instance) || place_is(word, h->to, h->to_instance);
+           shown_is(word, h) || place_is(word, h->from, h->from_instance) ||
+           place_is(word, h->to, h->to_instance);
 }
 
 static bool term_matches(const tap_term *t, const hop *h)
 {
     switch (t->what) {
     case TERM_METHOD: return word_matches(t->text, h);
-    case TERM_METHOD_IS: return policy_match(sv_cstr(t->text), sv_cstr(h->method));
+    case TERM_METHOD_IS:
+        return policy_match(sv_cstr(t->text), sv_cstr(h->method)) || shown_is(t->text, h);
     case TERM_KIND: return h->kind == t->number;
     case TERM_STATUS: return h->has_status && h->status == t->number;
     case TERM_TRACE: return memcmp(h->trace_id, t->bytes, 16) == 0;
@@ -257,8 +275,8 @@ static void show(core *c, request *r, const hop *h)
 {
     tap *t = r->tap;
     bus_record rec;
-    char from[64], to[64];
-    core_hop_record(h, &rec, from, to);
+    hop_texts texts;
+    core_hop_record(h, &rec, &texts);
     rec.dropped = (int64_t)t->dropped;
     sv_str body = {NULL, 0};
     if (r->down.items < r->down.granted_items && allowed(c, t))
@@ -280,8 +298,9 @@ static void show(core *c, request *r, const hop *h)
     }
 }
 
-void core_hop_note(core *c, const hop *h, const request *r, bool ring)
+void core_hop_note(core *c, hop *h, const request *r, bool ring)
 {
+    if (r) h->only = r->only;
     if (ring) c->hops[c->n_hops++ % c->limits.records] = *h;
     if (c->n_taps == 0 || (r && r->tap)) return;
     for (core_link *l = c->taps.next; l != &c->taps; l = l->next) {

@@ -212,10 +212,12 @@ policy *policy_default(const policy_service *defaults)
     } rules[] = {
         {"operator", "*", "built-in: operator may call everything"},
         {"*", "bus.ping", "built-in: everybody may call bus.ping"},
-        {"edge", "router.*", "built-in: edge may call router.*"},
-        {"edge", "cache.*", "built-in: edge may call cache.*"},
-        {"edge", "auth.*", "built-in: edge may call auth.*"},
-        {"edge", "workspace.*", "built-in: edge may call workspace.*"},
+        /* Method by method: what an actor serves for its operator (store_dump, usage) is not for
+         * the process that faces the internet. */
+        {"edge", "router.complete", "built-in: edge may call router.complete"},
+        {"edge", "router.models", "built-in: edge may call router.models"},
+        {"edge", "router.ping", "built-in: edge may call router.ping"},
+        {"edge", "router.metrics", "built-in: edge may call router.metrics"},
         {"edge", "bus.subscribe", "built-in: edge may subscribe to events"},
         {"router", "bus.subscribe", "built-in: router may subscribe to events"},
     };

@@ -5,7 +5,7 @@
  *  The file (docs/policy.md):
  *    allow:                       # default deny; first matching rule wins, `deny:` rules come
  *  first
- *      - {from: edge, call: ["router.*", "*.ping"]}
+ *      - {from: edge, call: ["router.complete", "*.ping"]}
  *      - {from: operator, call: ["*"]}
  *    deny:
  *      - {from: "*", call: ["bus.drain"]}
@@ -45,7 +45,7 @@ typedef struct policy_fault {
     uint32_t delay_ms;
 } policy_fault;
 
-/* Built-in policy: edge may call router, cache, auth and workspace methods; operator may call
+/* Built-in policy: edge may call router.complete, .models, .ping and .metrics; operator may call
  * everything; everybody may call bus.ping, edge and router may subscribe to events; deny the rest.
  * `defaults` NULL takes the example values above. NULL when memory is out. */
 policy *policy_default(const policy_service *defaults);

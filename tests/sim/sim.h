@@ -89,6 +89,7 @@ typedef struct sreq {
     uint64_t sent_us, due_us;
     uint32_t ttl_ms;
     char target[LIMIT_TARGET_BYTES + 1];
+    uint32_t only; /* the instance its target names, 0: none */
     bool idempotent, stream, more;
     bool voided; /* the caller was unknown, or went, or the broker restarted */
     bool cancelled, crossed;

@@ -210,6 +210,8 @@ static void ask(sim *s, conn *c, const char *target, uint32_t ttl_ms, unsigned f
     r->stream = flags & SV_FLAG_STREAM;
     r->more = flags & SV_FLAG_MORE;
     r->idempotent = (flags & SV_FLAG_IDEMPOTENT) || strstr(target, ".get");
+    const char *slash = strchr(target, '/');
+    r->only = slash ? (uint32_t)atoi(slash + 1) : 0;
     r->granted_items = (uint32_t)roll(s, 6);
     r->granted_bytes = chance(s, 80) ? 65536 : roll(s, 500);
     envelope e = {.kind = SV_REQUEST,
@@ -227,9 +229,11 @@ static void ask(sim *s, conn *c, const char *target, uint32_t ttl_ms, unsigned f
 
 static void call(sim *s, actor *a)
 {
-    static const char *const targets[] = {"alpha.work", "alpha.get",  "beta.work", "beta.get",
-                                          "beta.only",  "chat.get",   "alpha.no",  "nobody.x",
-                                          "bad target", "alpha.work", "alpha.get", "beta.work"};
+    static const char *const targets[] = {
+        "alpha.work",  "alpha.get",  "beta.work",    "beta.get",    "beta.only",
+        "chat.get",    "alpha.no",   "nobody.x",     "bad target",  "alpha.work",
+        "alpha.get",   "beta.work",  "alpha/1.work", "alpha/2.get", "beta/1.only",
+        "beta/2.only", "beta/3.get", "alpha/0.get",  "chat/1.get",  "bus/1.stats"};
     static const char *const keys[] = {NULL, NULL, NULL, "k1", "k2", "k3"};
     char text[2048];
     unsigned flags = 0;

@@ -77,11 +77,13 @@ static void got_request(sim *s, conn *c, const envelope *e)
     if (e->ttl_ms == 0 || e->ttl_ms + used_ms > r->ttl_ms)
         broken(s, "request %u of %u ms was handed over after %llu ms with ttl %u", n, r->ttl_ms,
                (unsigned long long)used_ms, e->ttl_ms);
-    if (r->handed >= (r->idempotent ? 2u : 1u)) {
-        broken(s, "request %u (idempotent %d) was handed over %u times", n, r->idempotent,
-               r->handed + 1);
+    if (r->handed >= (r->idempotent && !r->only ? 2u : 1u)) {
+        broken(s, "request %u (idempotent %d, for instance %u) was handed over %u times", n,
+               r->idempotent, r->only, r->handed + 1);
         return;
     }
+    if (r->only && c->instance != r->only)
+        broken(s, "request %u for %s went to %s/%u", n, r->target, c->service, c->instance);
     if (r->handed == 1 && !r->freed[0])
         broken(s, "request %u was handed over again while its first instance lives", n);
     if (r->got_items || r->up_got) broken(s, "request %u was handed over again after a PARTIAL", n);

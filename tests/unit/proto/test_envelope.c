@@ -203,9 +203,9 @@ static void targets_with_an_instance(void **state)
                  {"a/4294967295.b.c-d", "a.b.c-d", UINT32_MAX},
                  {"abcdefghijklmnopqrstuvwx/10.z", "abcdefghijklmnopqrstuvwx.z", 10}};
     static const char *const wrong[] = {
-        "",      "a",      "a/1",     "a/.b",          "a/0.b",          "a/01.b", "a/-1.b",
-        "a/+1.b", "a/1 .b", "a/1x.b",  "a/4294967296.b", "a/99999999999.b", "/1.b",   "A/1.b",
-        "a/1/2.b", "a/1.",   "a/1.b/2", "a.b/1",         "a.b/1.c",        "a/1..b", "a/1.B"};
+        "",        "a",      "a/1",     "a/.b",           "a/0.b",           "a/01.b", "a/-1.b",
+        "a/+1.b",  "a/1 .b", "a/1x.b",  "a/4294967296.b", "a/99999999999.b", "/1.b",   "A/1.b",
+        "a/1/2.b", "a/1.",   "a/1.b/2", "a.b/1",          "a.b/1.c",         "a/1..b", "a/1.B"};
     char plain[LIMIT_TARGET_BYTES + 1];
     sv_str got;
     uint32_t instance;

@@ -3,6 +3,8 @@
 
 #include "log.h"
 #include "notify.h"
+#include "offline.h"
+#include "state.h"
 #include "tool.h"
 #include "uuid.h"
 
@@ -66,12 +68,15 @@ void sv_hold(sv_process *p, int delta)
 static int join_methods(sv_process *p, sv_error *err)
 {
     const sv_actor *a = p->actor;
-    p->n_methods = a->n_methods + builtin_count;
+    size_t of_store = a->store ? store_method_count : 0;
+    p->n_methods = a->n_methods + builtin_count + of_store;
     p->methods = calloc(p->n_methods, sizeof *p->methods);
     p->served_ok = calloc(p->n_methods, sizeof *p->served_ok);
     if (p->methods == NULL || p->served_ok == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     if (a->n_methods) memcpy(p->methods, a->methods, a->n_methods * sizeof *p->methods);
-    memcpy(p->methods + a->n_methods, builtin_methods, builtin_count * sizeof *p->methods);
+    sv_method *rest = p->methods + a->n_methods;
+    memcpy(rest, builtin_methods, builtin_count * sizeof *rest);
+    memcpy(rest + builtin_count, store_methods, of_store * sizeof *rest);
     for (size_t i = 0; i < p->n_methods; i++)
         p->served_ok[i] = metric_get(M_BUS_SERVED, (const char *const[]){p->methods[i].name, "OK"});
     return 0;
@@ -202,6 +207,8 @@ static int start(sv_process *p, sv_error *err)
     for (size_t i = 0; rc == 0 && i < 2; i++)
         rc = loop_signal(p->loop, signals[i], on_signal, p);
     if (rc) return sv_fail(err, rc, NULL, "Signals cannot be watched.");
+    if ((rc = state_open(p, err))) return rc;
+    p->begun = true;
     if (a->init && (rc = a->init(p, &p->state, err))) return rc;
     if ((rc = bus_open(p, err))) return rc;
     loop_timer_set(p->loop, &p->tick_beat, 0, on_beat, p);
@@ -216,7 +223,9 @@ static void stop(sv_process *p)
     loop_timer_stop(p->loop, &p->actor_tick);
     serve_cancel_all(p);
     stream_free_all(p);
-    if (p->actor->stop) p->actor->stop(p, p->state);
+    state_settle(p);
+    if (p->actor->stop && p->begun) p->actor->stop(p, p->state);
+    state_close(p);
 }
 
 static void usage(const sv_actor *a)
@@ -269,7 +278,7 @@ static int run(sv_process *p, sv_error *err)
     stop(p);
     if (rc) {
         log_write(LOG_ERROR, "cannot start", LOG_ERR(err));
-        return rc == SV_E_CONFIG ? EXIT_CONFIG : 1;
+        return state_is_config(rc) ? EXIT_CONFIG : 1;
     }
     return p->exit_code;
 }
@@ -279,6 +288,7 @@ int sv_main(int argc, char **argv, const sv_actor *actor)
     const char *file = NULL;
     sv_error err = {0};
     config *c = NULL;
+    if (argc > 1 && strcmp(argv[1], "store") == 0) return offline_main(argc - 2, argv + 2, actor);
     int rc = read_arguments(argc, argv, actor, &file);
     if (rc >= 0) return rc;
     harden();

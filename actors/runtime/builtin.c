@@ -1,5 +1,6 @@
 /*  builtin.c - what every actor serves: ping, metrics, records. */
 #include "process.h"
+#include "state.h"
 
 #include <stdlib.h>
 
@@ -10,7 +11,8 @@ static int serve_ping(sv_call *c, const void *request)
     sv_ping_reply r = {.loop_lag_us = (int64_t)loop_lag_us(p->loop),
                        .in_flight = (int64_t)p->calls.n - 1,
                        .uptime_ms = (int64_t)((loop_now_us(p->loop) - p->started_us) / 1000),
-                       .version = sv_cstr(p->version)};
+                       .version = sv_cstr(p->version),
+                       .store = sv_cstr(state_word(p))};
     return sv_reply(c, &r);
 }
 

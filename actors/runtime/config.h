@@ -54,6 +54,8 @@ uint32_t config_items(const config *c, const char *key);
 const char *config_item_str(const config *c, const char *key, uint32_t i, const char *member);
 int64_t config_item_int(const config *c, const char *key, uint32_t i, const char *member);
 bool config_item_bool(const config *c, const char *key, uint32_t i, const char *member);
+/* Was the member given, or has it a default? */
+bool config_item_has(const config *c, const char *key, uint32_t i, const char *member);
 uint32_t config_item_strs(const config *c, const char *key, uint32_t i, const char *member,
                           const char *const **ret);
 /* "default", "environment SAMOVAR_X" or "file.yaml:12". */

@@ -91,6 +91,11 @@ bool config_item_bool(const config *c, const char *key, uint32_t i, const char *
     return member_of(c, key, i, member, 1u << SETTING_BOOL)->number != 0;
 }
 
+bool config_item_has(const config *c, const char *key, uint32_t i, const char *member)
+{
+    return member_of(c, key, i, member, UINT32_MAX)->set;
+}
+
 uint32_t config_item_strs(const config *c, const char *key, uint32_t i, const char *member,
                           const char *const **ret)
 {

@@ -7,8 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* Suspends the running fiber; whoever holds `*slot` resumes it. */
-static void wait_here(sv_call *c, fiber **slot)
+void call_wait(sv_call *c, fiber **slot)
 {
     *slot = fiber_current();
     assert(*slot != NULL && "this call waits: the method must not be SV_INLINE");
@@ -24,7 +23,7 @@ int sv_call_service(sv_call *parent, const char *target, const sv_message *reque
     sv_stream *s = sv_call_stream(parent, &r);
     if (s == NULL) return parent->error.code;
     while (!s->over)
-        wait_here(parent, &s->waiter);
+        call_wait(parent, &s->waiter);
     int rc = s->result;
     if (rc) {
         if (parent->error.code == 0) parent->error = s->error;
@@ -64,7 +63,7 @@ bool sv_next(sv_stream *s, sv_item *item)
     sv_call *c = s->arg;
     drop_current(s);
     while (s->items == NULL && !s->over)
-        wait_here(c, &s->waiter);
+        call_wait(c, &s->waiter);
     if (s->items == NULL) return false;
     s->current = s->items;
     s->items = s->current->next;
@@ -105,7 +104,7 @@ int sv_sleep(sv_call *c, uint32_t ms)
     loop_timer t = {0};
     int rc = loop_timer_set(c->process->loop, &t, (uint64_t)ms * 1000, sleep_over, &s);
     while (rc == 0 && !s.due && !c->cancelled)
-        wait_here(c, &c->waiter);
+        call_wait(c, &c->waiter);
     loop_timer_stop(c->process->loop, &t);
     if (rc == 0 && c->cancelled)
         rc = loop_now_us(c->process->loop) >= c->deadline_us ? SV_E_DEADLINE : SV_E_CANCELLED;
@@ -143,6 +142,6 @@ int sv_work(sv_call *c, int (*work)(void *arg), void *arg)
     int rc = pool_submit(p->workers, job_run, job_done, &j);
     if (rc) return rc;
     while (!j.done) /* even when cancelled: the thread uses our stack */
-        wait_here(c, &c->waiter);
+        call_wait(c, &c->waiter);
     return c->cancelled ? SV_E_CANCELLED : j.code;
 }

@@ -17,6 +17,7 @@
 
 #include "error.h"
 #include "http_guard.h"
+#include "http_request.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -49,6 +50,9 @@ struct http_transfer {
     phase phase;
     bool final_head; /* the status line seen last was not a 1xx */
     http_trust trust;
+    bool local_only; /* plain http of the class OPERATOR_TLS */
+    bool spoilt;     /* the easy handle is not for reuse */
+    http_body_reader upload;
     http_events ev;
     void *arg;
     struct curl_slist *headers;
@@ -76,7 +80,7 @@ struct http_client {
     loop_timer timer; /* libcurl's */
     loop_timer work;  /* put-off starts and resumes */
     http_transfer *open, *doomed, *waiting, *waiting_last;
-    char *checked[2]; /* by class: the URL that was found acceptable last */
+    char *checked[HTTP_TRUSTS]; /* by class: the URL that was found acceptable last */
     CURL *spare[SPARE_MAX];
     size_t n_spare, n_waiting;
     int inside;
@@ -176,7 +180,10 @@ static void release(http_transfer *t)
         curl_multi_remove_handle(c->multi, t->easy);
         c->inside--;
     }
-    give_back(c, t->easy);
+    if (t->spoilt)
+        curl_easy_cleanup(t->easy);
+    else
+        give_back(c, t->easy);
     free_headers(t->headers);
     free(t);
 }
@@ -197,7 +204,8 @@ static int code_of(CURLcode rc, const http_transfer *t)
     case CURLE_OUT_OF_MEMORY: return SV_E_NO_MEMORY;
     case CURLE_URL_MALFORMAT: return SV_E_INVALID;
     case CURLE_OPERATION_TIMEDOUT: return SV_E_PROVIDER_TIMEOUT;
-    case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9: no status line */
+    case CURLE_ABORTED_BY_CALLBACK: return SV_E_IO; /* the body's file cannot be read */
+    case CURLE_UNSUPPORTED_PROTOCOL:                /* HTTP/0.9: no status line */
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
     case CURLE_CHUNK_FAILED: return SV_E_PROVIDER_GARBAGE;
@@ -318,6 +326,10 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
     /* One forbidden address of a name condemns the transfer: mixed answers are an attack. */
     if (t->trust == HTTP_TRUST_TENANT && (t->code || !http_address_public(&a->addr))) {
         stop(t, SV_E_URL_FORBIDDEN, "an address of the host is not public");
+        return CURL_SOCKET_BAD;
+    }
+    if (t->local_only && http_address_public(&a->addr)) {
+        stop(t, SV_E_URL_FORBIDDEN, "plain http to a public address");
         return CURL_SOCKET_BAD;
     }
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
@@ -594,36 +606,6 @@ static CURL *easy_new(void)
     return e;
 }
 
-static bool add_header(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *more = curl_slist_append(*list, line);
-    if (more) *list = more;
-    return more != NULL;
-}
-
-/* The caller's headers, what must be said always, and what libcurl must not say. */
-static int make_headers(http_transfer *t, const http_spec *spec, sv_error *err)
-{
-    bool content_type = false;
-    bool ok = true;
-    for (const char *const *h = spec->headers; h && *h; h++) {
-        if (!http_header_clean(*h))
-            return sv_fail(err, SV_E_INVALID, "headers",
-                           "A header has a bad name or control characters.");
-        if (strncasecmp(*h, "content-length:", 15) == 0 ||
-            strncasecmp(*h, "transfer-encoding:", 18) == 0 || strncasecmp(*h, "host:", 5) == 0 ||
-            strncasecmp(*h, "connection:", 11) == 0)
-            return sv_fail(err, SV_E_INVALID, "headers",
-                           "The header %.20s is set by the client itself.", *h);
-        content_type = content_type || strncasecmp(*h, "content-type:", 13) == 0;
-        ok = ok && add_header(&t->headers, *h);
-    }
-    ok = ok && add_header(&t->headers, "Expect:") &&
-         add_header(&t->headers, "Accept-Encoding: identity");
-    if (!content_type) ok = ok && add_header(&t->headers, "Content-Type:");
-    return ok ? 0 : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-}
-
 /* The text of a URL is judged once while it stays the same; its address is judged at every connect.
  */
 static int check_url(http_client *c, const http_spec *spec, sv_error *err)
@@ -667,6 +649,7 @@ static int set_request(http_transfer *t, const http_spec *spec, sv_error *err)
     SET(CURLOPT_NOBODY, strcmp(spec->method, "HEAD") == 0 ? 1L : 0L);
     SET(CURLOPT_CUSTOMREQUEST,
         strcmp(spec->method, body ? "POST" : "GET") == 0 ? NULL : spec->method);
+    ok = ok && http_request_special(e, spec, &t->upload) == 0;
     SET(CURLOPT_OPENSOCKETDATA, t);
     SET(CURLOPT_PREREQDATA, t);
     SET(CURLOPT_HEADERDATA, t);
@@ -701,6 +684,10 @@ http_transfer *http_start(http_client *c, const http_spec *spec, const http_even
     t->ev = *ev;
     t->arg = arg;
     t->trust = spec->trust;
+    t->local_only =
+        spec->trust == HTTP_TRUST_OPERATOR_TLS && strncasecmp(spec->url, "http:", 5) == 0;
+    t->spoilt = spec->file || spec->sign;
+    t->upload = (http_body_reader){.loop = c->loop, .moved_us = &t->phase_at_us};
     t->first_byte_ms = spec->first_byte_ms;
     t->idle_ms = spec->idle_ms;
     t->max_body = spec->max_body;
@@ -708,7 +695,7 @@ http_transfer *http_start(http_client *c, const http_spec *spec, const http_even
     t->next = c->open;
     if (c->open) c->open->prev = t;
     c->open = t;
-    int rc = t->easy ? make_headers(t, spec, err) : SV_E_NO_MEMORY;
+    int rc = t->easy ? http_request_headers(spec, &t->headers, err) : SV_E_NO_MEMORY;
     if (rc == 0) rc = set_request(t, spec, err);
     if (rc == 0) rc = start_clocks(t, spec);
     if (rc == 0) rc = c->inside ? put_off(t) : add_to_curl(t);
@@ -787,8 +774,8 @@ void http_client_free(http_client *c)
     c->inside--;
     loop_timer_stop(c->loop, &c->timer);
     loop_timer_stop(c->loop, &c->work);
-    free(c->checked[HTTP_TRUST_OPERATOR]);
-    free(c->checked[HTTP_TRUST_TENANT]);
+    for (int i = 0; i < HTTP_TRUSTS; i++)
+        free(c->checked[i]);
     free(c);
     curl_global_cleanup();
 }

@@ -1,7 +1,8 @@
 /*  http_client.h - every outgoing HTTP request of the platform.
  *  libcurl's multi interface (curl_multi_socket_action) in the caller's loop.
  *  Trust classes: HTTP_TRUST_OPERATOR for URLs from the operator's configuration (http and private
- *  addresses allowed); HTTP_TRUST_TENANT for everything else: https only, ports 443 and 8443, no
+ *  addresses allowed); HTTP_TRUST_OPERATOR_TLS for those of them that data leaves the house by: http
+ *  only to addresses that are not public; HTTP_TRUST_TENANT for everything else: https only, ports 443 and 8443, no
  *  userinfo, and the very address that is connected to must be public (checked in the socket
  *  callback, so DNS rebinding does not help). Never: redirects, proxies from the environment,
  *  .netrc, cookies.
@@ -17,7 +18,25 @@
 typedef struct http_client http_client;
 typedef struct http_transfer http_transfer;
 
-typedef enum http_trust { HTTP_TRUST_OPERATOR, HTTP_TRUST_TENANT } http_trust;
+typedef enum http_trust {
+    HTTP_TRUST_OPERATOR,
+    HTTP_TRUST_TENANT,
+    HTTP_TRUST_OPERATOR_TLS,
+    HTTP_TRUSTS
+} http_trust;
+
+/* A body that is read from its beginning while it is sent; the loop waits for the disk. */
+typedef struct http_file {
+    int fd; /* open until `done` */
+    uint64_t bytes;
+} http_file;
+
+/* AWS signature version 4 for an S3-compatible store. The URL must be in its canonical form: path
+ * and query percent-encoded as RFC 3986 says, the query sorted by name. */
+typedef struct http_sigv4 {
+    const char *region, *access_key, *secret_key;
+    const char *body_sha256; /* of the body, 64 hex digits */
+} http_sigv4;
 
 typedef struct http_spec {
     const char *method; /* "GET", "POST" */
@@ -25,6 +44,8 @@ typedef struct http_spec {
     http_trust trust;
     const char *const *headers; /* "Name: value", NULL-terminated; CR, LF and NUL are refused */
     sv_str body;
+    const http_file *file;  /* the body instead; first_byte_ms counts from the last byte taken */
+    const http_sigv4 *sign; /* NULL: not signed */
     uint32_t connect_ms, first_byte_ms, idle_ms, total_ms; /* 0: none; total 0 is refused */
     size_t max_body;                                       /* of the answer */
 } http_spec;

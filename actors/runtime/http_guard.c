@@ -260,6 +260,11 @@ int http_url_check(const char *url, http_trust trust, sv_error *err)
     http_url u;
     int rc = http_url_parse(url, &u, err);
     if (rc || trust == HTTP_TRUST_OPERATOR) return rc;
+    if (trust == HTTP_TRUST_OPERATOR_TLS) {
+        if (u.https || !http_address_text_public(u.host)) return 0; /* a name: judged at connect */
+        return sv_fail(err, SV_E_URL_FORBIDDEN, "url",
+                       "A public address may only be called with https.");
+    }
     if (!u.https)
         return sv_fail(err, SV_E_URL_FORBIDDEN, "url", "Only https addresses may be called.");
     if (u.port != 443 && u.port != 8443)

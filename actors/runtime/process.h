@@ -105,6 +105,8 @@ struct sv_process {
 
     fiber_pool *fibers;
     pool *workers;
+    struct state *kept; /* state.h; NULL: the actor keeps nothing */
+    bool begun;         /* init was called */
 
     sv_method *methods; /* actor's and built-in */
     size_t n_methods;
@@ -238,6 +240,10 @@ void serve_free_pool(sv_process *p);
 /* The fiber of this call goes on, with the log context set. */
 void serve_resume(sv_call *c);
 
+/* fiber_api.c */
+/* Suspends the running fiber; whoever holds `*slot` resumes it. */
+void call_wait(sv_call *c, fiber **slot);
+
 /* stream.c */
 void stream_reply(sv_stream *s, frames *f);
 void stream_partial(sv_stream *s, frames *f);
@@ -258,6 +264,9 @@ void event_free(sv_process *p);
 /* builtin.c: ping, metrics, records */
 extern const sv_method builtin_methods[];
 extern const size_t builtin_count;
+/* builtin_store.c: of actors that keep something */
+extern const sv_method store_methods[];
+extern const size_t store_method_count;
 
 /* actor.c */
 void process_drain(sv_process *p);

@@ -19,6 +19,7 @@
 #include "error.h"
 #include "loop.h"
 #include "message.h"
+#include "store.h"
 #include "sv_types.h"
 
 typedef struct sv_process sv_process; /* this process on the bus */
@@ -45,6 +46,25 @@ typedef struct sv_method {
     const char *doc;    /* one line for people */
 } sv_method;
 
+/* A question to an actor's environment that its own program answers while no process has it open:
+ * `samovar-NAME store QUESTION [JSON]` prints the reply as a line of JSON. */
+typedef struct sv_offline {
+    store *store;
+    arena *arena; /* for the reply */
+    sv_error *err;
+    /* Runs fn as a write and waits for its commit; for requests that are said to write. */
+    int (*write)(struct sv_offline *o, store_fn *fn, const void *in, void *out);
+    void *job; /* the runtime's own */
+} sv_offline;
+
+typedef struct sv_question {
+    const char *name;
+    const sv_message *request, *reply;
+    int (*answer)(sv_offline *o, const void *request, void *reply);
+    bool (*writes)(const void *request); /* NULL: none does */
+    const char *doc;
+} sv_question;
+
 typedef struct sv_actor {
     const char *name; /* service name */
     const char *version;
@@ -52,6 +72,11 @@ typedef struct sv_actor {
     const sv_method *methods;
     size_t n_methods;
     uint32_t slots; /* requests taken at once; 0: 1024 */
+    /* What it keeps, NULL: nothing. Opened before `init` in DATA/store/NAME-INSTANCE and closed after
+     * `stop`; the methods store_stat, store_check, ... are then served too (builtin_store.c). */
+    const store_schema *store;
+    const sv_question *questions; /* besides those that every environment answers */
+    size_t n_questions;
     /* Called once, after configuration and before HELLO. *state is handed to tick and stop and is
      * what sv_process_state answers. */
     int (*init)(sv_process *p, void **state, sv_error *err);
@@ -145,8 +170,8 @@ typedef struct sv_events {
 } sv_events;
 
 typedef struct sv_request {
-    const char *target;     /* "router.complete" */
-    sv_str key;             /* partition key: same key, same instance */
+    const char *target;     /* "router.complete"; "router/2.usage": to instance 2 and no other */
+    sv_str key;             /* partition key: same key, same instance; not with an instance */
     const sv_message *type; /* with `body`: encoded as msgpack ... */
     const void *body;
     sv_str raw; /* ... or these bytes of `content_type` */
@@ -188,6 +213,23 @@ void sv_stream_close(sv_stream *s);
 int sv_sleep(sv_call *c, uint32_t ms);
 /* On a fiber: runs work(arg) on the low-priority pool and waits for it. */
 int sv_work(sv_call *c, int (*work)(void *arg), void *arg);
+
+/* ---- state (store.h) ---- */
+
+store *sv_store(sv_process *p); /* NULL when the actor keeps nothing */
+/* A read, here and now; on a fiber it waits while the store is being opened again, in an inline
+ * handler it then fails at once. Words go to sv_call_error. Rows live in the call's arena. */
+int store_read(sv_call *c, store_fn *fn, const void *in, void *out);
+/* On a fiber: suspends until fn's changes are on disk or undone. Goes on to the end even when the
+ * call is cancelled meanwhile, and then answers what became of it; does not begin when the call is
+ * cancelled or its time is over. */
+int store_write(sv_call *c, store_fn *fn, const void *in, void *out);
+/* From the loop, for no call in particular: done(arg, code, err) comes in a later turn, exactly once
+ * if 0 was answered. `in` and `out` are borrowed until then; fn's arena is its own and dies with
+ * `done`. When the process ends, what was begun before the actor's `stop` is told before it, what
+ * `stop` itself begins after it. */
+int sv_store_write(sv_process *p, const char *owner, store_fn *fn, const void *in, void *out,
+                   void (*done)(void *arg, int code, const sv_error *err), void *arg);
 
 /* ---- events ---- */
 

@@ -411,7 +411,12 @@ static void run(sv_call *c)
 
 static const sv_method *find_method(sv_process *p, sv_str target, size_t *index)
 {
+    char plain[LIMIT_TARGET_BYTES + 1];
+    uint32_t instance; /* ours: the broker sees to it */
     size_t n = strlen(p->name);
+    if (target.n > n && target.p[n] == '/' &&
+        !envelope_target_plain(target, plain, &target, &instance))
+        return NULL;
     if (target.n <= n + 1 || memcmp(target.p, p->name, n) != 0 || target.p[n] != '.') return NULL;
     sv_str name = {target.p + n + 1, target.n - (uint32_t)n - 1};
     for (size_t i = 0; i < p->n_methods; i++) {

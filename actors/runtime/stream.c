@@ -283,8 +283,12 @@ static int fill(sv_stream *s, const sv_request *r, sv_error *err)
     sv_process *p = s->process;
     uint64_t now = loop_now_us(p->loop);
     int rc = copy_text(s->target, sizeof s->target, sv_cstr(r->target), "target", err);
-    if (rc == 0 && !envelope_target_ok(sv_cstr(s->target)))
-        rc = sv_fail(err, SV_E_INVALID, "target", "\"%s\" is not of the form service.method.",
+    char plain[LIMIT_TARGET_BYTES + 1];
+    uint32_t instance;
+    sv_str method;
+    if (rc == 0 && !envelope_target_plain(sv_cstr(s->target), plain, &method, &instance))
+        rc = sv_fail(err, SV_E_INVALID, "target",
+                     "\"%s\" is not of the form service.method or service/instance.method.",
                      s->target);
     if (rc == 0) rc = copy_text(s->key, sizeof s->key, r->key, "key", err);
     if (rc == 0)
@@ -396,6 +400,21 @@ static void wake(sv_stream *s)
     }
 }
 
+/* A call to one instance is counted as one of its method: labels do not grow with instances. */
+static void count_call(const sv_stream *s, int code)
+{
+    char plain[LIMIT_TARGET_BYTES + 1];
+    uint32_t instance;
+    sv_str method;
+    const char *target = s->target,
+               *status = sv_status_name((uint32_t)sv_error_lookup(code)->status);
+    if (strchr(target, '/') && envelope_target_plain(sv_cstr(target), plain, &method, &instance))
+        target = plain;
+    metric_add(metric_get(M_BUS_CALLS, (const char *const[]){target, status}), 1);
+    metric_observe_us(metric_get(M_BUS_CALL_SECONDS, (const char *const[]){target}),
+                      loop_now_us(s->process->loop) - s->opened_us);
+}
+
 void stream_end(sv_stream *s, int code, frames *f, const sv_error *err)
 {
     if (s->over) return;
@@ -403,10 +422,7 @@ void stream_end(sv_stream *s, int code, frames *f, const sv_error *err)
     s->over = true;
     s->result = code;
     sv_process *p = s->process;
-    uint64_t us = loop_now_us(p->loop) - s->opened_us;
-    const char *status = sv_status_name((uint32_t)sv_error_lookup(code)->status);
-    metric_add(metric_get(M_BUS_CALLS, (const char *const[]){s->target, status}), 1);
-    metric_observe_us(metric_get(M_BUS_CALL_SECONDS, (const char *const[]){s->target}), us);
+    count_call(s, code);
     loop_timer_stop(p->loop, &s->timer);
     unlink_child(s);
     if (s->events == NULL) { /* a fiber's stream: kept until sv_stream_close */

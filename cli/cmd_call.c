@@ -49,6 +49,7 @@ static const sv_message *type_named(sv_str name)
     return message_by_name(text);
 }
 
+/* `target` is service.method: it names no instance. */
 static void find_types(bus_client *bus, const char *target, uint32_t ttl_ms, call *c)
 {
     arena memory;
@@ -195,8 +196,8 @@ static int make_call(bus_client *bus, const sv_request *r, call *c)
     return c->code || c->failed ? CLI_FAILED : CLI_OK;
 }
 
-static int run(const config *conf, const char *target, sv_str json, const char *key,
-               sv_str attachment, uint32_t ttl_ms)
+static int run(const config *conf, const char *target, const char *method, sv_str json,
+               const char *key, sv_str attachment, uint32_t ttl_ms)
 {
     bus_client bus = {NULL};
     call c = {.code = 0};
@@ -204,7 +205,7 @@ static int run(const config *conf, const char *target, sv_str json, const char *
     buf_init(&body, BODY_BYTES);
     int exit_code = CLI_FAILED;
     if (bus_client_open(&bus, conf, BUS_PATIENCE_MS, &c.err) == 0) {
-        find_types(&bus, target, ttl_ms, &c);
+        find_types(&bus, method, ttl_ms, &c);
         sv_request r = {.target = target,
                         .key = key ? sv_cstr(key) : (sv_str){NULL, 0},
                         .attachment = attachment,
@@ -239,9 +240,11 @@ int cmd_call(int argc, char **argv)
         "samovar call",
         "SERVICE.METHOD [JSON]",
         "Calls a method and prints its answer as JSON; a stream prints a line for each item.\n"
+        "SERVICE/N.METHOD asks instance N and no other.\n"
         "JSON is an object; it is {} when it is left out.",
         "examples:\n"
         "  samovar call router.models\n"
+        "  samovar call router/2.ping\n"
         "  samovar call bus.policy '{\"caller\":\"edge\",\"method\":\"router.complete\"}'\n"
         "exit codes: 0 answered, 1 refused or failed (code: message on standard error), 2 wrong "
         "words",
@@ -255,8 +258,14 @@ int cmd_call(int argc, char **argv)
     config *c = NULL;
     if (!cli_args(&spec, argc, argv, &words, &exit_code)) return exit_code;
     const char *target = words.word[0];
-    if (!envelope_target_ok(sv_cstr(target))) {
-        fprintf(stderr, "samovar call: \"%s\" is not SERVICE.METHOD, e.g. router.models\n", target);
+    char plain[LIMIT_TARGET_BYTES + 1];
+    uint32_t instance;
+    sv_str method;
+    if (!envelope_target_plain(sv_cstr(target), plain, &method, &instance)) {
+        fprintf(stderr,
+                "samovar call: \"%s\" is not SERVICE.METHOD or SERVICE/N.METHOD, e.g. "
+                "router.models or router/2.ping\n",
+                target);
         return CLI_USAGE;
     }
     if (timeout && args_duration(timeout, &ttl_ms)) {
@@ -278,7 +287,7 @@ int cmd_call(int argc, char **argv)
         (attach_file == NULL || read_file(attach_file, &attachment) == 0)) {
         exit_code = CLI_CONFIG;
         if (cli_config(NULL, &c) == 0)
-            exit_code = run(c, target, buf_str(&body), key,
+            exit_code = run(c, target, method.p, buf_str(&body), key,
                             attach_file ? buf_str(&attachment) : (sv_str){NULL, 0}, ttl_ms);
     }
     buf_free(&body);

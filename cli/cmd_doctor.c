@@ -1,12 +1,14 @@
 /*  cmd_doctor.c - `samovar doctor`: one line a check, worst first in mind: a fail names its fix. */
 #include "commands.h"
 
+#include "backup_remote.h"
 #include "bus_client.h"
 #include "error.h"
 #include "json_scan.h"
 #include "platform.h"
 #include "run_folder.h"
 #include "status_client.h"
+#include "store_word.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -171,6 +173,52 @@ static void check_port(doctor *d, const config *c, bool runs)
         say(d, GOOD, "port", "%u is free", port);
 }
 
+static void check_backup(doctor *d, const config *c)
+{
+    const char *dir = config_str(c, "backup.dir");
+    int64_t every_s = config_int(c, "backup.every") / 1000;
+    char name[MANIFEST_NAME + 1];
+    sv_error err = {.code = 0};
+    if (dir == NULL) {
+        say(d, every_s ? FAIL : GOOD, "backup", "%s",
+            every_s ? "backup.every is set without backup.dir" : "none are scheduled");
+        return;
+    }
+    int rc = backup_newest(dir, name, &err);
+    int64_t age_s = rc ? 0 : (int64_t)time(NULL) - backup_time(name);
+    if (rc && rc != SV_E_NOT_FOUND)
+        say(d, FAIL, "backup", "%s", err.message);
+    else if (rc)
+        say(d, every_s ? WARN : GOOD, "backup", "none yet in %s", dir);
+    else if (every_s && age_s > 2 * every_s)
+        say(d, WARN, "backup",
+            "the last one, %s, is %lld min old: more than twice backup.every; see: "
+            "samovar logs",
+            name, (long long)age_s / 60);
+    else
+        say(d, GOOD, "backup", "the last one is %s in %s", name, dir);
+}
+
+static void check_store(doctor *d, bus_client *bus, const bus_service_instance *in)
+{
+    static const struct {
+        const char *word, *fix;
+        verdict verdict;
+    } words[] = {
+        {"ready", "", GOOD},
+        {"full", ": nothing can be stored; make room on the disk, or raise store.map_bytes", FAIL},
+        {"failing", ": the disk refuses writes; the log says why", FAIL},
+        {"away", ": it is being opened again", WARN},
+        {"silent", ": it does not answer", WARN},
+    };
+    char word[STORE_WORD];
+    store_word(bus, in, word);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(word, words[i].word) == 0)
+            say(d, words[i].verdict, "store", "%.*s/%lld %s%s", SV_FMT(in->service),
+                (long long)in->instance, word, words[i].fix);
+}
+
 static void check_services(doctor *d, bus_client *bus, arena *memory)
 {
     bus_services_reply reply;
@@ -185,6 +233,7 @@ static void check_services(doctor *d, bus_client *bus, arena *memory)
         if (in->methods.n > 0 || in->slots > 0)
             say(d, sv_str_is(in->state, "live") ? GOOD : WARN, "service", "%.*s/%lld %.*s",
                 SV_FMT(in->service), (long long)in->instance, SV_FMT(in->state));
+        check_store(d, bus, in);
     }
 }
 
@@ -226,9 +275,9 @@ int cmd_doctor(int argc, char **argv)
     const args_spec spec = {
         "samovar doctor",
         "",
-        "Checks executables, folders, limits, disk, clock, configuration, port, processes, "
-        "broker,\n"
-        "services and providers. A warning works; a fail does not and names its fix.",
+        "Checks executables, folders, limits, disk, clock, configuration, port, backups, "
+        "processes,\n"
+        "broker, services and providers. A warning works; a fail does not and names its fix.",
         "exit codes: 0 nothing failed, 1 something failed, 2 wrong words",
         NULL,
         0,
@@ -249,6 +298,7 @@ int cmd_doctor(int argc, char **argv)
         check_machine(&d, c);
         bool runs = check_supervisor(&d, c);
         check_port(&d, c, runs);
+        check_backup(&d, c);
         if (runs) check_bus(&d, c);
     }
     config_free(c);

@@ -8,6 +8,7 @@
 #include "platform.h"
 #include "process_stat.h"
 #include "status_client.h"
+#include "store_word.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 enum { ROWS = 256, SAMPLE_MS = 150, ARENA_BYTES = 4194304 };
 
 typedef struct row {
-    char name[64], state[16], note[256];
+    char name[64], state[16], note[256], store[STORE_WORD];
     uint32_t pid;
     bool supervised, on_bus;
     int64_t up_ms, restarts, in_flight, served, errors;
@@ -97,7 +98,7 @@ static int ask_supervisor(table *t, const config *c, sv_error *err)
 
 /* ---- the broker's side ---- */
 
-static void add_instance(table *t, const bus_service_instance *in)
+static void add_instance(table *t, bus_client *bus, const bus_service_instance *in)
 {
     char name[64];
     if (in->pid == getpid()) return;
@@ -120,6 +121,7 @@ static void add_instance(table *t, const bus_service_instance *in)
     r->in_flight = in->in_flight;
     r->served = in->served;
     r->errors = in->errors;
+    store_word(bus, in, r->store);
     if (!sv_str_is(in->state, "live") && r->supervised && strcmp(r->state, "ready") == 0)
         snprintf(r->note, sizeof r->note, "the broker says: %.*s", SV_FMT(in->state));
 }
@@ -137,7 +139,7 @@ static void ask_bus(table *t, const config *c, uint32_t patience_ms)
                             &reply, &err);
     if (rc) snprintf(t->bus_error, sizeof t->bus_error, "%s", err.message);
     for (uint32_t i = 0; rc == 0 && i < reply.instances.n; i++)
-        add_instance(t, &((bus_service_instance *)reply.instances.items)[i]);
+        add_instance(t, &bus, &((bus_service_instance *)reply.instances.items)[i]);
     bus_client_close(&bus);
     arena_free(&memory);
 }
@@ -181,8 +183,8 @@ static const char *cell(bool known, int64_t value, char text[24])
 
 static void print_table(const table *t)
 {
-    printf("%-14s %-8s %-9s %-8s %-8s %-6s %-7s %-9s %-9s %-7s %s\n", "NAME", "PID", "STATE", "UP",
-           "RESTARTS", "CPU", "RSS", "IN-FLIGHT", "SERVED", "ERRORS", "NOTE");
+    printf("%-14s %-8s %-9s %-8s %-8s %-6s %-7s %-9s %-9s %-7s %-7s %s\n", "NAME", "PID", "STATE",
+           "UP", "RESTARTS", "CPU", "RSS", "IN-FLIGHT", "SERVED", "ERRORS", "STORE", "NOTE");
     for (size_t i = 0; i < t->n; i++) {
         const row *r = &t->rows[i];
         char pid[24], up[24] = "-", restarts[24], cpu[24] = "-", rss[24] = "-", flight[24],
@@ -193,11 +195,11 @@ static void print_table(const table *t)
         }
         if (r->second.rss_bytes)
             snprintf(rss, sizeof rss, "%.1fM", (double)r->second.rss_bytes / 1048576);
-        printf("%-14s %-8s %-9s %-8s %-8s %-6s %-7s %-9s %-9s %-7s %s\n", r->name,
+        printf("%-14s %-8s %-9s %-8s %-8s %-6s %-7s %-9s %-9s %-7s %-7s %s\n", r->name,
                cell(r->pid != 0, r->pid, pid), r->state, up,
                cell(r->restarts >= 0, r->restarts, restarts), cpu, rss,
                cell(r->on_bus, r->in_flight, flight), cell(r->on_bus, r->served, served),
-               cell(r->on_bus, r->errors, errors), r->note);
+               cell(r->on_bus, r->errors, errors), r->store[0] ? r->store : "-", r->note);
     }
     char up[24];
     age(t->supervisor_up_ms, up);
@@ -223,6 +225,7 @@ static void print_json(const table *t)
         if (r->on_bus)
             buf_printf(&out, ",\"in_flight\":%lld,\"served\":%lld,\"errors\":%lld",
                        (long long)r->in_flight, (long long)r->served, (long long)r->errors);
+        if (r->store[0]) buf_printf(&out, ",\"store\":\"%s\"", r->store);
         buf_puts(&out, ",\"note\":\"");
         buf_json_escape(&out, sv_cstr(r->note));
         buf_puts(&out, "\"}");

@@ -172,6 +172,7 @@ static int run(up *u, log_format format)
     }
     if (open_all(u, format, &err)) {
         cli_complain(&err);
+        if (err.code == SV_E_CONFIG) code = CLI_CONFIG;
     } else {
         supervisor_start(u->supervisor);
         if (loop_run(u->loop, &err))

@@ -13,6 +13,10 @@
     COMMAND(logs, "last log lines of the processes")                                               \
     COMMAND(keys, "key pairs for processes from elsewhere")                                        \
     COMMAND(config, "check or show the configuration")                                             \
+    COMMAND(usage, "what models were asked and what it cost")                                      \
+    COMMAND(store, "look at what the actors keep, and its keys")                                   \
+    COMMAND(backup, "copy what the actors keep")                                                   \
+    COMMAND(restore, "put a backup in place")                                                      \
     COMMAND(doctor, "look for what is wrong")
 
 #define COMMAND(name, doc) int cmd_##name(int argc, char **argv);

@@ -10,14 +10,19 @@ static const char *const provider_vars[] = {
     "GROQ_API_KEY",   "GROQ_BASE_URL",   "ANTHROPIC_API_KEY",  "ANTHROPIC_BASE_URL",
 };
 
-static const char *const secret_endings[] = {"_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD"};
+static const char *const secret_endings[] = {"_API_KEY",  "_TOKEN",      "_SECRET",
+                                             "_PASSWORD", "_SECRET_KEY", "_ACCESS_KEY"};
 
 /* What a supervisor tells its child; a stale value from above would mislead it. */
 static const char *const protocol_vars[] = {
     "NOTIFY_SOCKET", "WATCHDOG_USEC",      "WATCHDOG_PID",      "LISTEN_FDS",
     "LISTEN_PID",    "SAMOVAR_CONTROL_FD", "SAMOVAR_TICKET_FD", "SAMOVAR_INSTANCE",
-    "SAMOVAR_BUS",   "SAMOVAR_KEY",        "SAMOVAR_BUS_KEY",
+    "SAMOVAR_BUS",   "SAMOVAR_KEY",        "SAMOVAR_BUS_KEY",   "SAMOVAR_ROOT_KEY_FD",
 };
+
+/* For `samovar backup` alone, which gets them by name. */
+static const char *const backup_vars[] = {"SAMOVAR_BACKUP_S3_ACCESS_KEY",
+                                          "SAMOVAR_BACKUP_S3_SECRET_KEY"};
 
 static bool is_one_of(const char *name, size_t n, const char *const *list, size_t list_n)
 {
@@ -64,6 +69,7 @@ int env_copy(env_list *ret, char *const *from, bool secrets, const char *const *
         const char *equals = strchr(*from, '=');
         size_t n = equals ? (size_t)(equals - *from) : strlen(*from);
         if (is_one_of(*from, n, protocol_vars, COUNT(protocol_vars)) ||
+            is_one_of(*from, n, backup_vars, COUNT(backup_vars)) ||
             (!secrets && env_is_secret(*from, n, extra, n_extra)))
             continue;
         if (add(ret, strdup(*from))) {

@@ -1,7 +1,8 @@
 /*  env.h - which environment a child gets.
  *  Provider keys and their base URLs go to the router alone. Every other child gets an environment
  *  without them and without anything that looks like a credential (*_API_KEY, *_TOKEN, *_SECRET,
- *  *_PASSWORD). Variables of the supervisor's own protocol never pass through.
+ *  *_PASSWORD, *_SECRET_KEY, *_ACCESS_KEY). Variables of the supervisor's own protocol and the keys
+ *  of the store for backups never pass through.
  *  Thread: any.   Ownership: the list owns its strings.   Errors: SV_E_NO_MEMORY. */
 #ifndef CLI_ENV_H
 #define CLI_ENV_H

@@ -9,7 +9,7 @@
 #include <limits.h>
 
 /* Exit codes of every command. */
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_CONFIG = 78 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_NOT_COPIED = 3, CLI_CONFIG = 78 };
 
 enum { PLATFORM_PATH = PATH_MAX };
 

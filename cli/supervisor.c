@@ -11,8 +11,10 @@
 #include "broker_line.h"
 #include "crash.h"
 #include "error.h"
+#include "key_keeper.h"
 #include "log.h"
 #include "notify_socket.h"
+#include "schedule.h"
 #include "ticket.h"
 #include "uuid.h"
 
@@ -48,10 +50,12 @@ struct supervisor {
     loop_timer control_timer;
     ticket_signer signer;
     uint8_t seed[TICKET_SEED];
+    key_keeper root_key;
     const char **key_envs;
     size_t n_key_envs;
     child_process helper;
     log_source *helper_log;
+    schedule *backups;
     bool was_ready, stopping, killing;
     uint32_t stop_group;
     int exit_code;
@@ -177,6 +181,7 @@ static int make_env(const child *c, env_list *env)
         (env_platform(s, env) || env_set(env, "SAMOVAR_INSTANCE", number) ||
          env_set(env, "NOTIFY_SOCKET", s->notify.path) || env_set(env, "WATCHDOG_USEC", watchdog) ||
          (c->group == GROUP_BROKER && env_set(env, "SAMOVAR_CONTROL_FD", pass)) ||
+         (c->group == GROUP_ROUTERS && env_set(env, "SAMOVAR_ROOT_KEY_FD", pass)) ||
          (c->group == GROUP_EDGES && env_set(env, "SAMOVAR_TICKET_FD", pass)))) {
         env_free(env);
         rc = SV_E_NO_MEMORY;
@@ -196,6 +201,8 @@ static int spawn(child *c, sv_error *err)
     int pass_fd = -1, rc = 0;
     if (c->group == GROUP_BROKER) {
         rc = broker_line_open(&s->control, s->o.loop, control_answer, s, &pass_fd, err);
+    } else if (c->group == GROUP_ROUTERS) { /* who keeps a store */
+        rc = key_keeper_fd(&s->root_key, &pass_fd, err);
     } else if (c->group == GROUP_EDGES) {
         pass_fd = seed_pipe(s);
         if (pass_fd < 0)
@@ -261,6 +268,7 @@ static void advance(supervisor *s)
     }
     if (!s->was_ready && !s->stopping) {
         s->was_ready = true;
+        schedule_begin(s->backups);
         s->o.ready(s->o.arg);
     }
 }
@@ -365,6 +373,8 @@ static void reap(void *arg, int signo)
             ended(c, status);
         else if (info.si_pid == s->helper.pid)
             s->helper.pid = 0;
+        else
+            schedule_ended(s->backups, info.si_pid, status);
     }
 }
 
@@ -473,6 +483,7 @@ void supervisor_stop(supervisor *s, int exit_code)
         for (size_t i = 0; i < s->n; i++)
             loop_timer_stop(s->o.loop, &s->children[i].timer);
         if (s->helper.pid) kill(s->helper.pid, SIGKILL);
+        schedule_stop(s->backups);
     }
     stop_more(s);
 }
@@ -512,6 +523,32 @@ static int make_children(supervisor *s, sv_error *err)
     return 0;
 }
 
+/* What `samovar backup` gets: the platform's folders and the keys of the store for copies. */
+static int backup_env(void *arg, env_list *ret)
+{
+    static const char *const keys[] = {"SAMOVAR_BACKUP_S3_ACCESS_KEY",
+                                       "SAMOVAR_BACKUP_S3_SECRET_KEY"};
+    supervisor *s = arg;
+    int rc = env_copy(ret, environ, false, s->key_envs, s->n_key_envs);
+    if (rc) return rc;
+    rc = env_platform(s, ret);
+    for (size_t i = 0; rc == 0 && i < 2; i++)
+        if (getenv(keys[i])) rc = env_set(ret, keys[i], getenv(keys[i]));
+    if (rc) env_free(ret);
+    return rc;
+}
+
+static int make_schedule(supervisor *s, sv_error *err)
+{
+    schedule_options o = {.loop = s->o.loop,
+                          .config = s->o.config,
+                          .mux = s->o.mux,
+                          .bin = s->o.bin,
+                          .env = backup_env,
+                          .arg = s};
+    return schedule_new(&s->backups, &o, err);
+}
+
 static int read_key_envs(supervisor *s, sv_error *err)
 {
     uint32_t n = config_items(s->o.config, "router.providers");
@@ -541,7 +578,8 @@ supervisor *supervisor_new(const supervisor_options *o, sv_error *err)
     else
         ticket_signer_init(&s->signer, s->seed);
     s->helper_log = log_mux_source(o->mux, "helper");
-    if (!seeded || read_key_envs(s, err) || make_children(s, err) ||
+    if (!seeded || read_key_envs(s, err) || key_keeper_open(&s->root_key, o->config, err) ||
+        make_children(s, err) || make_schedule(s, err) ||
         notify_socket_open(&s->notify, o->loop, path, heard, s, err)) {
         supervisor_free(s);
         return NULL;
@@ -571,6 +609,8 @@ void supervisor_free(supervisor *s)
     notify_socket_close(&s->notify);
     ticket_signer_clear(&s->signer);
     explicit_bzero(s->seed, sizeof s->seed);
+    key_keeper_close(&s->root_key);
+    schedule_free(s->backups);
     free(s->children);
     free(s->key_envs);
     free(s);

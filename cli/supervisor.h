@@ -8,7 +8,7 @@
  *
  *  Thread: the main thread's loop; no other thread exists in this process.
  *  Ownership: the supervisor owns its children; they die with it, however it dies.
- *  Errors: SV_E_IO, SV_E_NO_MEMORY, SV_E_NOT_FOUND with words for the operator. */
+ *  Errors: SV_E_IO, SV_E_NO_MEMORY, SV_E_NOT_FOUND, SV_E_CONFIG with words for the operator. */
 #ifndef CLI_SUPERVISOR_H
 #define CLI_SUPERVISOR_H
 

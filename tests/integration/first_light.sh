@@ -60,5 +60,20 @@ check "clean stop" platform_down
 check "exit code 0" same "$UP_EXIT" 0
 check "no process left" all_gone $pids
 check "no sanitizer report" hasnt "$(grep -aE 'Sanitizer|runtime error' "$WORK/up.log")" "rror"
-platform_up
+platform_up SAMOVAR_SUPERVISOR_ROUTERS=2
 check "a second start works" same "$(curl -s -o /dev/null -w '%{http_code}' "$URL/healthz")" 200
+both_routers() { [ "$("$BIN/samovar" ps -o json | jq '[.[] | select((.name | startswith("router/")) and .state == "ready")] | length')" = 2 ]; }
+check "two routers" until_ok 10 both_routers
+"$BIN/samovar" tap -o json --for 20s kind=REQUEST from=operator router > "$WORK/tap2" & tap=$!
+until_ok 5 eval '"$BIN/samovar" call bus.stats "{}" | jq -e ".stats[] | select(.name == \"taps\" and .value == 1)"'
+for i in 1 2 1 2 2 2; do
+    "$BIN/samovar" call router/$i.ping | jq -e 'has("uptime_ms")' > /dev/null || echo failed
+done > "$WORK/pings"
+check "call: one given instance" same "$(cat "$WORK/pings")" ""
+seen() { [ "$(jq -r '.to + " " + .method' < "$WORK/tap2" | paste -sd,)" = "$1" ]; }
+check "call: it alone is asked" until_ok 5 seen \
+    "router/1 router/1.ping,router/2 router/2.ping,router/1 router/1.ping,router/2 router/2.ping,router/2 router/2.ping,router/2 router/2.ping"
+kill $tap
+missing=$("$BIN/samovar" call --timeout 1s router/3.ping 2>&1)
+check "call: no such instance" has "$missing" "service.unknown: Instance 3 of service router is not connected."
+check "call: no number" has "$("$BIN/samovar" call router/x.ping 2>&1)" "SERVICE/N.METHOD"

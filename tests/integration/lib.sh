@@ -5,7 +5,7 @@ set -u
 BIN=$(cd "$BIN" && pwd)
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/samovar-test.XXXXXX")
-export SAMOVAR_DATA=$WORK/data SAMOVAR_PORT=0 SAMOVAR_ROUTER_DISCOVER=false
+export SAMOVAR_DATA=$WORK/data SAMOVAR_PORT=0 SAMOVAR_ROUTER_DISCOVER=false SAMOVAR_STORE_ROOT_KEY_FILE=$WORK/root.key
 unset OPENAI_API_KEY OPENROUTER_API_KEY GROQ_API_KEY ANTHROPIC_API_KEY OPENAI_BASE_URL
 exec 3>&1 # results are shown even where a check's own output is not
 FAILED=0 CHECKS=0 PIDS=()

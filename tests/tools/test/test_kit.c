@@ -1,6 +1,7 @@
 /* What judges the benchmarks must itself be right: percentiles and HTTP framing. */
 #include "hist.h"
 #include "http_reader.h"
+#include "sigv4.h"
 #include "sim_answer.h"
 
 #include <setjmp.h>
@@ -201,6 +202,61 @@ static void a_streamed_answer_is_well_formed(void **state)
     buf_free(&out);
 }
 
+/* The four examples of "Authenticating Requests: Using the Authorization Header (AWS Signature
+ * Version 4)" in the Amazon S3 API reference. */
+static void signatures_are_those_of_the_specification(void **state)
+{
+    (void)state;
+    static const char none[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    static const char text[] = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072";
+    const sigv4_request base = {
+        .method = "GET",
+        .path = "/",
+        .query = "",
+        .names = {"host", "x-amz-content-sha256", "x-amz-date"},
+        .values = {"examplebucket.s3.amazonaws.com", none, "20130524T000000Z"},
+        .n = 3,
+        .body_hash = none,
+        .when = "20130524T000000Z",
+        .region = "us-east-1",
+        .service = "s3",
+        .secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"};
+    sigv4_request r[4] = {base, base, base, base};
+    static const char *const want[4] = {
+        "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+        "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+        "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+        "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"};
+    r[0].path = "/test.txt";
+    r[0].names[1] = "range", r[0].values[1] = "bytes=0-9";
+    r[0].names[2] = "x-amz-content-sha256", r[0].values[2] = none;
+    r[0].names[3] = "x-amz-date", r[0].values[3] = base.when;
+    r[0].n = 4;
+    r[1].method = "PUT";
+    r[1].path = "/test$file.text";
+    r[1].names[0] = "date", r[1].values[0] = "Fri, 24 May 2013 00:00:00 GMT";
+    r[1].names[1] = "host", r[1].values[1] = base.values[0];
+    r[1].names[2] = "x-amz-content-sha256", r[1].values[2] = text;
+    r[1].names[3] = "x-amz-date", r[1].values[3] = base.when;
+    r[1].names[4] = "x-amz-storage-class", r[1].values[4] = "REDUCED_REDUNDANCY";
+    r[1].n = 5;
+    r[1].body_hash = text;
+    r[2].query = "lifecycle";
+    r[3].query = "prefix=J&max-keys=2"; /* is sorted on the way */
+    for (int i = 0; i < 4; i++) {
+        char hex[65];
+        assert_true(sigv4_sign(&r[i], hex));
+        assert_string_equal(hex, want[i]);
+    }
+    char out[2048];
+    r[3].path = "/a%2fb c%20d";
+    r[3].query = "b=%7e&a-b=1&a=+%3D&a=";
+    assert_true(sigv4_canonical(&r[3], out, sizeof out));
+    assert_ptr_equal(strstr(out, "GET\n/a/b%20c%20d\na=&a=%2B%3D&a-b=1&b=~\nhost:"), out);
+    r[3].path = "/%2";
+    assert_false(sigv4_canonical(&r[3], out, sizeof out));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +268,7 @@ int main(void)
         cmocka_unit_test(a_request_keeps_its_head),
         cmocka_unit_test(behaviours_are_read_and_refused),
         cmocka_unit_test(a_streamed_answer_is_well_formed),
+        cmocka_unit_test(signatures_are_those_of_the_specification),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,8 @@ static char *const parent[] = {"PATH=/bin",
                                "GITHUB_TOKEN=t",
                                "APP_SECRET=s",
                                "DB_PASSWORD=p",
+                               "AWS_SECRET_ACCESS_KEY=a",
+                               "SAMOVAR_BACKUP_S3_SECRET_KEY=b",
                                "OPENAI_API_KEY_NOTE=fine",
                                "NOTIFY_SOCKET=/above",
                                "SAMOVAR_CONTROL_FD=9",
@@ -44,10 +46,11 @@ static void secrets_stay_out(void **state)
     env_list l;
     assert_int_equal(env_copy(&l, parent, false, extra, 1), 0);
     static const char *const gone[] = {
-        "OPENAI_API_KEY",    "OPENAI_BASE_URL", "OPENROUTER_API_KEY", "GROQ_API_KEY",
-        "ANTHROPIC_API_KEY", "MY_OWN_KEY",      "ANTHROPIC_BASE_URL", "GITHUB_TOKEN",
-        "APP_SECRET",        "DB_PASSWORD",     "NOTIFY_SOCKET",      "SAMOVAR_CONTROL_FD",
-        "SAMOVAR_TICKET_FD"};
+        "OPENAI_API_KEY",     "OPENAI_BASE_URL",       "OPENROUTER_API_KEY",
+        "GROQ_API_KEY",       "ANTHROPIC_API_KEY",     "MY_OWN_KEY",
+        "ANTHROPIC_BASE_URL", "GITHUB_TOKEN",          "APP_SECRET",
+        "DB_PASSWORD",        "NOTIFY_SOCKET",         "SAMOVAR_CONTROL_FD",
+        "SAMOVAR_TICKET_FD",  "AWS_SECRET_ACCESS_KEY", "SAMOVAR_BACKUP_S3_SECRET_KEY"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         assert_null(get(&l, gone[i]));
     assert_string_equal(get(&l, "PATH"), "/bin");

@@ -11,6 +11,7 @@
 #include "error.h"
 #include "log.h"
 #include "notify.h"
+#include "root_key_file.h"
 #include "run_folder.h"
 #include "status_socket.h"
 #include "supervisor.h"
@@ -115,6 +116,18 @@ static void note_start(const char *service, const char *run, const char *instanc
         snprintf(line, sizeof line, "%.390s\n", *e);
         put_file(run, name, line);
     }
+    const char *key_fd = getenv("SAMOVAR_ROOT_KEY_FD");
+    if (key_fd) {
+        seal_key *k = NULL;
+        uint8_t check[16];
+        char hex[2 * sizeof check + 1];
+        if (root_key_from_fd(atoi(key_fd), &k, NULL)) abort();
+        seal_key_check(k, check);
+        seal_key_free(k);
+        hex_format(check, sizeof check, hex);
+        snprintf(line, sizeof line, "%s\n", hex);
+        put_file(run, "root-keys", line);
+    }
     const char *seed_fd = getenv("SAMOVAR_TICKET_FD");
     if (seed_fd) {
         uint8_t seed[TICKET_SEED], key[TICKET_KEY];
@@ -161,7 +174,7 @@ static int fake_main(const char *service)
 /* ---- the world around one supervisor ---- */
 
 typedef struct world {
-    char dir[64], run[80], out[80];
+    char dir[64], run[80], out[80], key[80];
     int out_fd;
     config *config;
     loop *loop;
@@ -193,6 +206,8 @@ static void world_open(world *w, const char *yaml)
         assert_int_equal(symlink(exe, link), 0);
     }
     put_file(w->dir, "samovar.yaml", yaml);
+    snprintf(w->key, sizeof w->key, "%s.key", w->dir);
+    setenv("SAMOVAR_STORE_ROOT_KEY_FILE", w->key, 1);
     setenv("SAMOVAR_DATA", w->dir, 1);
     assert_int_equal(config_load(NULL, &w->config, &err), 0);
     assert_int_equal(run_folder_make(w->config, &err), 0);
@@ -280,6 +295,7 @@ static int world_close(world *w)
     config_free(w->config);
     close(w->out_fd);
     remove_folder(w->dir);
+    unlink(w->key);
     return code;
 }
 
@@ -329,7 +345,10 @@ static void each_child_gets_its_own_environment(void **state)
     assert_non_null(strstr(edge, "SAMOVAR_INSTANCE=1\n"));
     assert_non_null(strstr(edge, "SAMOVAR_TICKET_FD=3\n"));
     assert_non_null(strstr(broker, "SAMOVAR_CONTROL_FD=3\n"));
-    assert_null(strstr(router, "_FD="));
+    assert_non_null(strstr(router, "SAMOVAR_ROOT_KEY_FD=3\n"));
+    assert_int_equal(count(router, "_FD="), 1);
+    assert_null(strstr(edge, "ROOT_KEY_FD"));
+    assert_null(strstr(broker, "ROOT_KEY_FD"));
     assert_non_null(strstr(router, "NOTIFY_SOCKET="));
     unsetenv("OPENAI_API_KEY");
     unsetenv("OLLAMA_THING");
@@ -374,6 +393,51 @@ static void a_killed_router_is_back_at_once(void **state)
     assert_non_null(strstr(control, came));
     assert_true(strstr(control, gone) < strstr(control, came));
     assert_non_null(strstr(get_file(w.dir, "out"), "signal 9 (Killed)"));
+    world_close(&w);
+}
+
+static void key_line(const char *path, char line[40])
+{
+    uint8_t check[16];
+    char hex[2 * sizeof check + 1];
+    seal_key *k = NULL;
+    assert_int_equal(root_key_read(path, &k, NULL), 0);
+    seal_key_check(k, check);
+    seal_key_free(k);
+    hex_format(check, sizeof check, hex);
+    snprintf(line, 40, "%s\n", hex);
+}
+
+static void kill_router(world *w)
+{
+    child *router = child_of(w, "router/1");
+    pid_t old = router->process.pid;
+    kill(old, SIGKILL);
+    PUMP(w, router->process.pid != old && router->state == CHILD_READY);
+}
+
+static void a_router_gets_the_root_key_of_its_time(void **state)
+{
+    (void)state;
+    world w;
+    char first[40], second[40], want[200], next[100];
+    world_open(&w, "log.level: info\n");
+    supervisor_start(w.supervisor);
+    PUMP(&w, w.ready);
+    key_line(w.key, first);
+    kill_router(&w);
+    snprintf(next, sizeof next, "%s.new", w.key);
+    seal_key *k = seal_key_new();
+    assert_int_equal(root_key_write(next, k, NULL), 0);
+    seal_key_free(k);
+    assert_int_equal(rename(next, w.key), 0);
+    key_line(w.key, second);
+    kill_router(&w);
+    assert_int_equal(unlink(w.key), 0); /* on a medium that was taken out */
+    kill_router(&w);
+    snprintf(want, sizeof want, "%s%s%s%s", first, first, second, second);
+    assert_string_equal(get_file(w.run, "root-keys"), want);
+    assert_int_equal(count(get_file(w.run, "events"), "start router"), 4);
     world_close(&w);
 }
 
@@ -715,6 +779,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(starts_in_order_and_stops_in_reverse),
         cmocka_unit_test(events_tell_the_order),
         cmocka_unit_test(each_child_gets_its_own_environment),
+        cmocka_unit_test(a_router_gets_the_root_key_of_its_time),
         cmocka_unit_test(the_edge_signs_with_the_key_the_broker_knows),
         cmocka_unit_test(a_killed_router_is_back_at_once),
         cmocka_unit_test(a_new_broker_learns_everything_again),

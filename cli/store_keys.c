@@ -126,6 +126,12 @@ static int copy_key(const char *from, const char *to, sv_error *err)
 static int place_next(const root_key_source *s, const char *file, sv_error *err)
 {
     if (access(s->next, F_OK)) {
+        if (s->read_only)
+            return sv_fail(
+                err, SV_E_CONFIG, "new-key-file",
+                "The root key is a credential that only its giver can change: let it give "
+                "%s, too, and run this again.",
+                s->next);
         if (!s->passphrase) return copy_key(file, s->next, err);
         if (file) return copy_passphrase(file, s->next, err);
         return sv_fail(err, SV_E_INVALID, "new-key-file",

@@ -8,12 +8,7 @@
 #include "buf.h"
 #include "error.h"
 #include "json_scan.h"
-
-/* Tokens as the provider counted them; cached lies inside prompt, reasoning inside completion. */
-typedef struct tokens {
-    bool known;
-    int64_t prompt, completion, cached, reasoning;
-} tokens;
+#include "tokens.h"
 
 /* One event of a stream. */
 typedef struct chunk {

@@ -5,10 +5,15 @@
  *  client before the first event has proved that the answer is one: until then every failure is a
  *  status. After that a failure is an error event in the stream, and no [DONE] follows it.
  *
- *  Every path ends in end_relay, once: the transfer is gone or cancelled, the call answered, the
- *  relay freed. Bytes of the client's request stay where the call keeps them; the transfer never
- *  outlives the call. */
+ *  Every path goes through settle, once, which counts the attempt and hands it to the ledger, and
+ *  through conclude, once, which ends the call: at once, or, where the ledger is strict, when the
+ *  attempt is on disk. Until then the last frame is held back: the whole answer, or [DONE] and the
+ *  REPLY; everything before it flows. When the attempt cannot be kept, the answer is an error.
+ *
+ *  At the end the transfer is gone or cancelled, the call answered, the relay freed. Bytes of the
+ *  client's request stay where the call keeps them; the transfer never outlives the call. */
 #include "answer.h"
+#include "attempt.h"
 #include "request.h"
 #include "router.h"
 #include "sse_scan.h"
@@ -16,6 +21,7 @@
 #include "json_scan.h"
 #include "log.h"
 #include "sv_limits.h"
+#include "uuid.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +36,15 @@ enum {
 
 static const char event_stream[] = "text/event-stream";
 static const char json_type_name[] = "application/json";
+static const char done_event[] = "data: [DONE]\n\n";
+
+/* How the call is answered. */
+typedef enum ending {
+    END_OPEN,
+    END_WHOLE,  /* with `collected` and end_status */
+    END_REFUSE, /* with end_code and words */
+    END_STREAM  /* with the REPLY, after an error event or [DONE] where they belong */
+} ending;
 
 typedef struct relay {
     router *router;
@@ -55,6 +70,17 @@ typedef struct relay {
     loop_timer after_done;
     tokens tokens;
     uint64_t started_us, first_byte_us;
+    /* the end */
+    sv_id attempt;
+    sv_str asked; /* the model the client named */
+    bool settled, done_held;
+    ledger_item *wait; /* the ledger will call on_kept */
+    ending ending;
+    int end_status, end_code;
+    bool say_error;        /* an error event is due */
+    const sv_error *words; /* in the call's arena; NULL: the table's text */
+    int lost;              /* the attempt could not be kept, with these words: */
+    const sv_error *lost_words;
 } relay;
 
 /* ---- the end ---- */
@@ -64,6 +90,7 @@ static void relay_free(relay *r)
     loop_timer_stop(r->router->loop, &r->after_done);
     if (r->transfer) http_cancel(r->transfer);
     if (r->counted) upstreams_give(&r->router->upstreams, r->upstream);
+    if (r->wait) ledger_forget(r->wait);
     sv_on_cancel(r->call, NULL);
     sv_on_drained(r->call, NULL);
     buf_free(&r->edited);
@@ -73,28 +100,13 @@ static void relay_free(relay *r)
     free(r);
 }
 
-static const char *outcome_of(int code)
-{
-    switch (code) {
-    case 0: return "ok";
-    case SV_E_CANCELLED: return "cancelled";
-    case SV_E_PROVIDER_TIMEOUT: return "timeout";
-    case SV_E_PROVIDER_UNREACHABLE: return "unreachable";
-    case SV_E_PROVIDER_CUT: return "cut";
-    case SV_E_PROVIDER_TOO_LARGE: return "too_large";
-    case SV_E_PROVIDER_REFUSED: return "refused";
-    case SV_E_PROVIDER_GARBAGE: return "bad_answer";
-    default: return "failed";
-    }
-}
-
 static void count(relay *r, int code)
 {
     if (code == 0)
         metric_add(r->provider->ok, 1);
     else
         metric_add(metric_get(M_PROVIDER_REQUESTS,
-                              (const char *const[]){r->provider->name, outcome_of(code)}),
+                              (const char *const[]){r->provider->name, attempt_outcome(code)}),
                    1);
     if (r->first_byte_us) metric_observe_us(r->provider->first_byte, r->first_byte_us);
     if (!r->tokens.known) return;
@@ -102,6 +114,39 @@ static void count(relay *r, int code)
     metric_add(r->provider->completion, (uint64_t)r->tokens.completion);
     metric_add(r->provider->cached, (uint64_t)r->tokens.cached);
     metric_add(r->provider->reasoning, (uint64_t)r->tokens.reasoning);
+}
+
+/* Words that live as long as the call. */
+static const sv_error *keep_words(relay *r, const sv_error *e)
+{
+    sv_error *kept = e ? arena_alloc(sv_call_arena(r->call), sizeof *kept) : NULL;
+    if (kept) *kept = *e;
+    return kept;
+}
+
+static void on_kept(void *arg, int code, const sv_error *err);
+
+/* The attempt is over, with outcome `code`. Nobody waits for one that the client has left. */
+static void settle(relay *r, int code)
+{
+    sv_error why = {0};
+    if (r->settled) return;
+    r->settled = true;
+    count(r, code);
+    attempt a = {.id = r->attempt,
+                 .call = r->call,
+                 .asked = r->asked,
+                 .provider = r->provider->name,
+                 .model = r->model,
+                 .listed = provider_lists(r->provider, sv_cstr(r->model)),
+                 .streamed = r->stream,
+                 .outcome = attempt_outcome(code),
+                 .tokens = &r->tokens,
+                 .latency_us = loop_now_us(r->router->loop) - r->started_us,
+                 .first_byte_us = r->first_byte_us};
+    r->lost =
+        attempt_note(r->router, &a, code == SV_E_CANCELLED ? NULL : on_kept, r, &r->wait, &why);
+    if (r->lost) r->lost_words = keep_words(r, &why);
 }
 
 static router_complete_head head_of(const relay *r, int status, const char *content_type)
@@ -175,47 +220,34 @@ static void write_error_event(relay *r, const char *message, const char *code)
     buf_free(&event);
 }
 
-/* Ends the call with a failure, in the only form that is still possible. */
-static void fail(relay *r, int code, const char *more, const sv_error *why)
-{
-    sv_error words;
-    const char *name = sv_error_lookup(code)->name;
-    word_failure(r, code, more, &words);
-    count(r, code);
-    log_failure(r, code, why);
-    if (r->head_sent) {
-        write_error_event(r, words.message, name);
-        reply_end(r, name);
-        return;
-    }
-    sv_call *call = r->call;
-    relay_free(r);
-    sv_refuse(call, code, &words);
-}
-
 static void on_cancel(sv_call *call)
 {
     relay *r = sv_call_data(call);
-    count(r, SV_E_CANCELLED);
+    settle(r, SV_E_CANCELLED);
     relay_free(r);
     sv_refuse(call, SV_E_CANCELLED, NULL);
 }
 
-/* ---- answers that are sent whole ---- */
+/* ---- the last frame ---- */
 
-/* A status with a JSON body, to a plain or a streaming caller. `code` is the outcome to count. */
-static void send_whole(relay *r, int status, int code)
+static void refuse(relay *r, int code, const sv_error *words)
+{
+    sv_call *call = r->call;
+    relay_free(r);
+    sv_refuse(call, code, words);
+}
+
+/* A status with a JSON body, to a plain or a streaming caller. */
+static void deliver_whole(relay *r)
 {
     char model_id[sizeof r->model];
     sv_call *call = r->call;
     buf body = r->collected; /* outlives the relay */
     sv_str json = buf_str(&body);
     memcpy(model_id, r->model, sizeof model_id);
-    router_complete_head head = head_of(r, status, json_type_name);
+    router_complete_head head = head_of(r, r->end_status, json_type_name);
     head.model = sv_cstr(model_id);
     r->collected = (buf){0};
-    count(r, code);
-    if (code) log_failure(r, code, NULL);
     int rc;
     if (!r->stream) {
         relay_free(r);
@@ -225,12 +257,111 @@ static void send_whole(relay *r, int status, int code)
         rc = sv_partial(call, &router_complete_head_msg, &head, fits ? json : (sv_str){NULL, 0});
         if (rc == 0 && !fits) rc = sv_write(call, json_type_name, json);
         if (rc == 0)
-            reply_end(r, code ? sv_error_lookup(code)->name : NULL);
+            reply_end(r, r->end_code ? sv_error_lookup(r->end_code)->name : NULL);
         else
             relay_free(r);
     }
     if (rc) sv_refuse(call, rc, NULL);
     buf_free(&body);
+}
+
+static bool on_pass(void *arg, sv_str bytes);
+static void stop_events(relay *r, int rc);
+
+/* False: that was the relay's end. */
+static bool send_done(relay *r)
+{
+    r->done_held = false;
+    if (on_pass(r, (sv_str){done_event, sizeof done_event - 1})) return true;
+    stop_events(r, 1);
+    return false;
+}
+
+/* Of one whose end was seen. */
+static int outcome_of_stream(const relay *r)
+{
+    return r->error_seen ? SV_E_PROVIDER_REFUSED : 0;
+}
+
+static void deliver_stream(relay *r)
+{
+    if (r->end_code == 0 && r->lost) {
+        r->end_code = r->lost;
+        r->words = r->lost_words;
+        r->say_error = true;
+    }
+    const sv_error_info *info = sv_error_lookup(r->end_code);
+    if (r->say_error)
+        write_error_event(r, r->words ? r->words->message : info->text, info->name);
+    else if (r->done_held && !send_done(r))
+        return;
+    reply_end(r, r->end_code ? info->name : NULL);
+}
+
+static void deliver(relay *r)
+{
+    switch (r->ending) {
+    case END_OPEN: break;
+    case END_WHOLE:
+        if (r->lost && r->end_code == 0)
+            refuse(r, r->lost, r->lost_words);
+        else
+            deliver_whole(r);
+        break;
+    case END_REFUSE: refuse(r, r->end_code, r->words); break;
+    case END_STREAM: deliver_stream(r); break;
+    }
+}
+
+static void conclude(relay *r, ending how, int code)
+{
+    r->ending = how;
+    r->end_code = code;
+    if (r->wait == NULL) {
+        deliver(r);
+        return;
+    }
+    loop_timer_stop(r->router->loop, &r->after_done);
+    if (r->transfer) http_cancel(r->transfer);
+    r->transfer = NULL;
+}
+
+/* The attempt is on disk, or will not be for now: then it stays in the ledger's queue. */
+static void on_kept(void *arg, int code, const sv_error *err)
+{
+    relay *r = arg;
+    r->wait = NULL;
+    r->lost = code;
+    if (code) r->lost_words = keep_words(r, err);
+    if (r->ending != END_OPEN)
+        deliver(r);
+    else if (code)
+        conclude(r, END_STREAM, outcome_of_stream(r));
+    else if (r->done_held)
+        send_done(r);
+}
+
+/* Ends the call with a failure, in the only form that is still possible. */
+static void fail(relay *r, int code, const char *more, const sv_error *why)
+{
+    sv_error words;
+    word_failure(r, code, more, &words);
+    settle(r, code);
+    log_failure(r, code, why);
+    r->words = keep_words(r, &words);
+    r->say_error = r->head_sent;
+    conclude(r, r->head_sent ? END_STREAM : END_REFUSE, code);
+}
+
+/* ---- answers that are sent whole ---- */
+
+/* `code` is the outcome to count. */
+static void send_whole(relay *r, int status, int code)
+{
+    r->end_status = status;
+    settle(r, code);
+    if (code) log_failure(r, code, NULL);
+    conclude(r, END_WHOLE, code);
 }
 
 /* A provider's refusal goes to the client as it is, unless it is no JSON: then its status is kept
@@ -279,7 +410,8 @@ static sse_verdict on_event(void *arg, sv_str data)
     if (r->done_seen) return SSE_DROP; /* nothing belongs behind the end */
     if (sv_str_is(data, "[DONE]")) {
         r->done_seen = r->saw_data = true;
-        return SSE_PASS;
+        r->done_held = r->router->ledger.strict;
+        return r->done_held ? SSE_DROP : SSE_PASS;
     }
     chunk c = answer_chunk(data);
     if (!c.object) {
@@ -356,9 +488,9 @@ static void pass_early_error(relay *r)
     buf_puts(&event, "\n\n");
     sv_write(r->call, event_stream, buf_str(&event));
     buf_free(&event);
-    count(r, SV_E_PROVIDER_REFUSED);
+    settle(r, SV_E_PROVIDER_REFUSED);
     log_failure(r, SV_E_PROVIDER_REFUSED, NULL);
-    reply_end(r, sv_error_lookup(SV_E_PROVIDER_REFUSED)->name);
+    conclude(r, END_STREAM, SV_E_PROVIDER_REFUSED);
 }
 
 /* After the scanner stopped or failed. */
@@ -380,9 +512,8 @@ static void stop_events(relay *r, int rc)
 
 static void finish_stream(relay *r)
 {
-    const char *refused = sv_error_lookup(SV_E_PROVIDER_REFUSED)->name;
-    count(r, r->error_seen ? SV_E_PROVIDER_REFUSED : 0);
-    reply_end(r, r->error_seen ? refused : NULL);
+    settle(r, outcome_of_stream(r));
+    conclude(r, END_STREAM, outcome_of_stream(r));
 }
 
 static void on_after_done(void *arg)
@@ -392,7 +523,6 @@ static void on_after_done(void *arg)
 
 static void end_events(relay *r, int code, const sv_error *why)
 {
-    static const char done[] = "data: [DONE]\n\n";
     int rc = 0;
     if (code == 0 && !r->done_seen) rc = sse_end(&r->sse, &sink, r);
     /* What the end cut off is no event. */
@@ -407,10 +537,8 @@ static void end_events(relay *r, int code, const sv_error *why)
         fail(r, SV_E_PROVIDER_GARBAGE, "It was an empty stream.", NULL);
     } else if (!r->finish_seen) {
         fail(r, SV_E_PROVIDER_CUT, "", NULL);
-    } else if (on_pass(r, (sv_str){done, sizeof done - 1})) {
+    } else if ((r->done_held = r->router->ledger.strict) || send_done(r)) {
         finish_stream(r);
-    } else {
-        stop_events(r, 1);
     }
 }
 
@@ -436,6 +564,14 @@ static void on_drained(sv_call *call)
     if (r->transfer) http_resume(r->transfer);
 }
 
+/* The provider has said [DONE]: the answer is complete, whatever its connection does now. */
+static void answered(relay *r)
+{
+    loop_timer_set(r->router->loop, &r->after_done, AFTER_DONE_US, on_after_done, r);
+    settle(r, outcome_of_stream(r));
+    if (r->lost) conclude(r, END_STREAM, outcome_of_stream(r));
+}
+
 static bool on_data(void *arg, sv_str bytes)
 {
     relay *r = arg;
@@ -449,7 +585,7 @@ static bool on_data(void *arg, sv_str bytes)
     if (rc)
         stop_events(r, rc);
     else if (r->done_seen && !done)
-        loop_timer_set(r->router->loop, &r->after_done, AFTER_DONE_US, on_after_done, r);
+        answered(r);
     return true;
 }
 
@@ -542,6 +678,7 @@ int router_complete(sv_call *call, const void *request)
     sv_str body = sv_call_attachment(call);
     choice c;
     int rc = check(o, call, q, body);
+    if (rc == 0) rc = ledger_ready(&o->ledger, sv_call_error(call));
     if (rc) return rc;
     if (o->demo && sv_str_is(q->model, "demo")) return demo_complete(o, call, q, body);
     if (!provider_choose(&o->providers, q->model, &c, sv_call_error(call)))
@@ -554,6 +691,8 @@ int router_complete(sv_call *call, const void *request)
     r->stream = q->stream;
     r->strip_usage = q->stream && !q->include_usage;
     r->started_us = loop_now_us(o->loop);
+    r->attempt = uuid_new();
+    r->asked = q->model;
     snprintf(r->model, sizeof r->model, "%.*s", (int)(q->model.n - c.skip), q->model.p + c.skip);
     buf_init(&r->collected, o->answer_bytes);
     sse_init(&r->sse);

@@ -6,7 +6,7 @@
  *  quote is foreign text: its control characters become spaces, it is cut at a character's end, and
  *  it reaches JSON only through the escaper. */
 #include "answer.h"
-#include "router.h"
+#include "attempt.h"
 #include "utf8.h"
 #include "uuid.h"
 
@@ -23,10 +23,13 @@ typedef struct demo {
     sv_call *call;
     buf text;
     size_t at; /* next word */
-    bool include_usage, started;
+    bool include_usage, stream;
     int64_t prompt_tokens, completion_tokens, created;
     char id[UUID_TEXT + 1];
     loop_timer timer;
+    sv_id attempt;
+    uint64_t started_us, first_us;
+    ledger_item *wait; /* the ledger will call on_kept */
 } demo;
 
 static const char event_stream[] = "text/event-stream";
@@ -166,7 +169,6 @@ static void put_end(const demo *d, buf *out)
         put_usage(d, out);
         buf_puts(out, "}\n\n");
     }
-    buf_puts(out, "data: [DONE]\n\n");
 }
 
 static void put_plain(const demo *d, buf *out)
@@ -181,43 +183,136 @@ static void put_plain(const demo *d, buf *out)
 
 /* ---- life ---- */
 
-static void count(const char *outcome)
-{
-    metric_add(metric_get(M_PROVIDER_REQUESTS, (const char *const[]){"demo", outcome}), 1);
-}
-
 static void demo_free(demo *d)
 {
     loop_timer_stop(d->router->loop, &d->timer);
+    if (d->wait) ledger_forget(d->wait);
+    sv_on_cancel(d->call, NULL);
     buf_free(&d->text);
     free(d);
 }
 
+static void on_kept(void *arg, int code, const sv_error *err);
+
+/* Counts the answer and hands it to the ledger. */
+static int settle(demo *d, int code, sv_error *why)
+{
+    const char *outcome = attempt_outcome(code);
+    uint64_t took_us = loop_now_us(d->router->loop) - d->started_us;
+    tokens t = {.known = false};
+    if (code == 0) t = (tokens){true, d->prompt_tokens, d->completion_tokens, 0, 0};
+    attempt a = {.id = d->attempt,
+                 .call = d->call,
+                 .asked = sv_cstr("demo"),
+                 .provider = "demo",
+                 .model = "demo",
+                 .listed = true,
+                 .free = true,
+                 .streamed = d->stream,
+                 .outcome = outcome,
+                 .tokens = &t,
+                 .latency_us = took_us,
+                 .first_byte_us = d->stream ? d->first_us : took_us};
+    metric_add(metric_get(M_PROVIDER_REQUESTS, (const char *const[]){"demo", outcome}), 1);
+    return attempt_note(d->router, &a, code == SV_E_CANCELLED ? NULL : on_kept, d, &d->wait, why);
+}
+
 static void on_cancel(sv_call *call)
 {
-    count("cancelled");
-    demo_free(sv_call_data(call));
+    sv_error unused = {0};
+    demo *d = sv_call_data(call);
+    if (d->wait == NULL) settle(d, SV_E_CANCELLED, &unused);
+    demo_free(d);
     sv_refuse(call, SV_E_CANCELLED, NULL);
 }
 
-static void end_stream(demo *d, int rc)
+/* ---- the last frame ---- */
+
+static void reply_plain(demo *d)
 {
+    router_complete_head head = {.http_status = 200,
+                                 .content_type = sv_cstr("application/json"),
+                                 .provider = sv_cstr("demo"),
+                                 .model = sv_cstr("demo"),
+                                 .attempts = 1};
+    buf json;
+    buf_init(&json, 65536);
+    put_plain(d, &json);
+    sv_call *call = d->call;
+    demo_free(d);
+    int rc = json.failed ? SV_E_NO_MEMORY : sv_reply_with(call, &head, buf_str(&json));
+    if (rc) sv_refuse(call, rc, NULL);
+    buf_free(&json);
+}
+
+/* `code` not 0: the stream ends with an error event instead of [DONE]. */
+static void reply_end(demo *d, int code, const sv_error *why)
+{
+    const sv_error_info *info = sv_error_lookup(code);
     router_complete_end end = {.provider = sv_cstr("demo"),
                                .model = sv_cstr("demo"),
                                .prompt_tokens = d->prompt_tokens,
                                .completion_tokens = d->completion_tokens,
-                               .usage_known = true};
+                               .usage_known = true,
+                               .error = sv_cstr(code ? info->name : NULL)};
     sv_call *call = d->call;
-    buf body;
+    buf body, last;
     buf_init(&body, LIMIT_PART_BYTES);
+    buf_init(&last, 4096);
+    buf_puts(&last, "data: ");
+    if (code)
+        answer_put_error(&last, why && why->message[0] ? why->message : info->text, "server_error",
+                         info->name);
+    else
+        buf_puts(&last, "[DONE]");
+    buf_puts(&last, "\n\n");
+    int rc = sv_write(call, event_stream, buf_str(&last));
     if (rc == 0) rc = message_encode(&router_complete_end_msg, &end, &body);
-    count(rc ? "failed" : "ok");
     demo_free(d);
     if (rc)
         sv_refuse(call, rc, NULL);
     else
         sv_reply_raw(call, NULL, buf_str(&body));
     buf_free(&body);
+    buf_free(&last);
+}
+
+static void deliver(demo *d, int code, const sv_error *why)
+{
+    sv_call *call = d->call;
+    if (d->stream) {
+        reply_end(d, code, why);
+    } else if (code) {
+        demo_free(d);
+        sv_refuse(call, code, why);
+    } else {
+        reply_plain(d);
+    }
+}
+
+static void on_kept(void *arg, int code, const sv_error *err)
+{
+    demo *d = arg;
+    d->wait = NULL;
+    deliver(d, code, err);
+}
+
+/* Everything but the last frame is out. */
+static void conclude(demo *d)
+{
+    sv_error why = {0};
+    int rc = settle(d, 0, &why);
+    if (d->wait == NULL) deliver(d, rc, &why);
+}
+
+/* The bytes before it could not be written. */
+static void give_up(demo *d, int code)
+{
+    sv_error unused = {0};
+    sv_call *call = d->call;
+    settle(d, code == SV_E_CANCELLED ? code : SV_E_INTERNAL, &unused);
+    demo_free(d);
+    sv_refuse(call, code, NULL);
 }
 
 /* The next word with the space before it. */
@@ -237,6 +332,7 @@ static void on_tick(void *arg)
     demo *d = arg;
     buf out;
     buf_init(&out, 65536);
+    if (d->at == 0) d->first_us = loop_now_us(d->router->loop) - d->started_us;
     bool waits = sv_write_pending(d->call) > PENDING_MAX;
     do {
         if (!waits) put_chunk(d, next_word(d), false, &out);
@@ -250,7 +346,10 @@ static void on_tick(void *arg)
         rc = loop_timer_set(d->router->loop, &d->timer, ms * 1000, on_tick, d);
         if (rc == 0) return;
     }
-    end_stream(d, rc);
+    if (rc)
+        give_up(d, rc);
+    else
+        conclude(d);
 }
 
 static int start_stream(demo *d)
@@ -273,28 +372,7 @@ static int start_stream(demo *d)
         demo_free(d);
         return rc;
     }
-    sv_call_set_data(d->call, d);
-    sv_on_cancel(d->call, on_cancel);
     return SV_PENDING;
-}
-
-static int reply_plain(demo *d)
-{
-    router_complete_head head = {.http_status = 200,
-                                 .content_type = sv_cstr("application/json"),
-                                 .provider = sv_cstr("demo"),
-                                 .model = sv_cstr("demo"),
-                                 .attempts = 1};
-    buf json;
-    buf_init(&json, 65536);
-    put_plain(d, &json);
-    sv_call *call = d->call;
-    bool failed = json.failed;
-    demo_free(d);
-    count(failed ? "failed" : "ok");
-    int rc = failed ? SV_E_NO_MEMORY : sv_reply_with(call, &head, buf_str(&json));
-    buf_free(&json);
-    return rc;
 }
 
 int demo_complete(router *r, sv_call *call, const router_complete_req *req, sv_str body)
@@ -305,6 +383,9 @@ int demo_complete(router *r, sv_call *call, const router_complete_req *req, sv_s
     d->router = r;
     d->call = call;
     d->include_usage = req->include_usage;
+    d->stream = req->stream;
+    d->attempt = uuid_new();
+    d->started_us = loop_now_us(r->loop);
     d->created = (int64_t)(loop_unix_us(r->loop) / 1000000);
     uuid_format(sv_call_id(call), d->id);
     buf_init(&d->text, TEXT_MAX);
@@ -317,5 +398,9 @@ int demo_complete(router *r, sv_call *call, const router_complete_req *req, sv_s
         demo_free(d);
         return SV_E_NO_MEMORY;
     }
-    return req->stream ? start_stream(d) : reply_plain(d);
+    sv_call_set_data(call, d);
+    sv_on_cancel(call, on_cancel);
+    if (req->stream) return start_stream(d);
+    conclude(d);
+    return SV_PENDING;
 }

@@ -2,6 +2,7 @@
 #include "router.h"
 
 #include "log.h"
+#include "usage.h"
 
 #include <stdlib.h>
 
@@ -95,6 +96,8 @@ static void router_free(router *r)
 {
     if (r == NULL) return;
     catalog_stop(&r->catalog);
+    ledger_free(&r->ledger);
+    price_list_free(&r->prices);
     http_client_free(r->http);
     upstreams_free(&r->upstreams);
     provider_list_free(&r->providers);
@@ -132,7 +135,9 @@ static int init(sv_process *process, void **state, sv_error *err)
     r->catalog = (catalog){.loop = r->loop, .providers = &r->providers};
     read_settings(r, c);
     sv_set_slots(process, (uint32_t)config_int(c, "router.slots"));
+    ledger_start(&r->ledger, process);
     int rc = provider_list_load(&r->providers, c, err);
+    if (rc == 0) rc = price_list_load(&r->prices, c, err);
     if (rc == 0) {
         r->upstreams.loop = r->loop;
         r->http = r->catalog.http = http_client_new(r->loop, CONNECTIONS_MAX, err);
@@ -145,6 +150,13 @@ static int init(sv_process *process, void **state, sv_error *err)
     log_providers(r);
     *state = r;
     return 0;
+}
+
+static void drain(sv_process *process, void *state)
+{
+    (void)process;
+    router *r = state;
+    ledger_drain(&r->ledger);
 }
 
 static void stop(sv_process *process, void *state)
@@ -173,6 +185,24 @@ static const sv_method methods[] = {
      .handler = providers,
      .flags = SV_INLINE | SV_IDEMPOTENT,
      .doc = "Who can answer, where, and in what state."},
+    {.name = "usage",
+     .request = &router_usage_req_msg,
+     .reply = &router_usage_reply_msg,
+     .handler = router_usage,
+     .flags = SV_IDEMPOTENT,
+     .doc = "What was used, of this instance's ledger, by day, model, provider, key, user or org."},
+    {.name = "usage_check",
+     .request = &router_usage_check_req_msg,
+     .reply = &router_usage_check_reply_msg,
+     .handler = router_usage_check,
+     .doc = "Rebuilds the sums of this instance's ledger from its rows, compares, and repairs."},
+};
+
+static const sv_question questions[] = {
+    {"usage", &router_usage_req_msg, &router_usage_reply_msg, usage_answer, NULL,
+     "what was used, as router.usage"},
+    {"usage_check", &router_usage_check_req_msg, &router_usage_check_reply_msg, usage_check_answer,
+     usage_check_writes, "rebuilds the sums from the rows, as router.usage_check"},
 };
 
 const sv_actor router_actor = {
@@ -181,6 +211,10 @@ const sv_actor router_actor = {
     .doc = "chooses a model provider, calls it and streams its answer",
     .methods = methods,
     .n_methods = sizeof methods / sizeof *methods,
+    .store = &ledger_schema,
+    .questions = questions,
+    .n_questions = sizeof questions / sizeof *questions,
     .init = init,
+    .drain = drain,
     .stop = stop,
 };

@@ -4,6 +4,8 @@
 #define ROUTER_ROUTER_H
 
 #include "catalog.h"
+#include "ledger.h"
+#include "prices.h"
 #include "samovar.h"
 #include "upstreams.h"
 
@@ -14,6 +16,8 @@ typedef struct router {
     upstreams upstreams; /* for completions */
     provider_list providers;
     catalog catalog;
+    price_list prices;
+    ledger ledger;
     bool demo;
     uint32_t demo_delay_ms;
     uint32_t connect_ms, first_byte_ms, idle_ms;
@@ -22,7 +26,8 @@ typedef struct router {
 
 extern const sv_actor router_actor;
 
-sv_handler router_complete; /* complete.c */
+sv_handler router_complete;                  /* complete.c */
+sv_handler router_usage, router_usage_check; /* usage_methods.c */
 /* demo.c: answers with the built-in model; the same contract as a handler. */
 int demo_complete(router *r, sv_call *call, const router_complete_req *req, sv_str body);
 

@@ -13,7 +13,7 @@ declare -A may=(
     [broker]="broker actors/runtime proto"
     [edge]="edge actors/runtime proto"
     [cli]="cli actors/runtime proto"
-    [actors/router]="actors/router actors/runtime proto"
+    [actors/router]="actors/router actors/runtime store proto"
 )
 
 # A library's header and the files that may include it, as extended regular expressions.

@@ -11,18 +11,32 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* A write that was begun: at most one at a time, ended by fake_write_end. */
+typedef struct fake_write {
+    store_fn *fn;
+    const void *in;
+    void *out;
+    void (*done)(void *arg, int code, const sv_error *err);
+    void *arg;
+} fake_write;
+
 struct sv_process {
     loop *loop;
     const config *config;
     void *state;
     uint32_t slots;
+    store *store;    /* what sv_store answers; only compared with NULL here */
+    int write_fails; /* what sv_store_write answers, when not 0 */
+    fake_write write;
+    int writes, holds;
 };
 
 struct sv_call {
     sv_process *process;
     const char *caller;
     sv_id id;
-    sv_str body, attachment;
+    sv_trace trace;
+    sv_str body, attachment, ticket;
     uint32_t ttl_ms;
     bool streaming;
     arena arena;
@@ -85,6 +99,74 @@ static inline void fake_drain(sv_call *c)
 static inline void fake_cancel(sv_call *c)
 {
     if (c->answers == 0 && c->on_cancel) c->on_cancel(c);
+}
+
+/* The store comes back with `code`; what was to be written is up to the test. */
+static inline void fake_write_end(sv_process *p, int code, const sv_error *err)
+{
+    fake_write w = p->write;
+    assert(w.done);
+    p->write = (fake_write){0};
+    w.done(w.arg, code, err);
+}
+
+store *sv_store(sv_process *p)
+{
+    return p->store;
+}
+
+int sv_store_write(sv_process *p, const char *owner, store_fn *fn, const void *in, void *out,
+                   void (*done)(void *arg, int code, const sv_error *err), void *arg)
+{
+    assert(owner && p->write.done == NULL);
+    p->writes++;
+    if (p->write_fails) return p->write_fails;
+    p->write = (fake_write){fn, in, out, done, arg};
+    return 0;
+}
+
+int store_read(sv_call *c, store_fn *fn, const void *in, void *out)
+{
+    (void)c, (void)fn, (void)in, (void)out;
+    return SV_E_INTERNAL;
+}
+
+int store_write(sv_call *c, store_fn *fn, const void *in, void *out)
+{
+    (void)c, (void)fn, (void)in, (void)out;
+    return SV_E_INTERNAL;
+}
+
+int sv_work(sv_call *c, int (*work)(void *arg), void *arg)
+{
+    (void)c;
+    return work(arg);
+}
+
+int sv_sleep(sv_call *c, uint32_t ms)
+{
+    (void)c, (void)ms;
+    return 0;
+}
+
+void sv_hold(sv_process *p, int delta)
+{
+    p->holds += delta;
+}
+
+const sv_trace *sv_call_trace(const sv_call *c)
+{
+    return &c->trace;
+}
+
+sv_str sv_call_ticket(const sv_call *c)
+{
+    return c->ticket;
+}
+
+bool sv_call_cancelled(const sv_call *c)
+{
+    return c->gone;
 }
 
 loop *sv_loop(sv_process *p)

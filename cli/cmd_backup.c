@@ -11,6 +11,7 @@
 #include "manifest.h"
 #include "places.h"
 #include "restore.h"
+#include "root_key.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -173,6 +174,7 @@ static int make(backup *b, places *p, sv_error *err)
         if ((rc = copy_one(b, p, &p->list[i], &why)))
             sv_fail(err, rc, NULL, "%s: %.200s", p->list[i].name, why.message);
     }
+    if (rc == 0) rc = root_salt_get(p->config, b->manifest.root_salt, err);
     if (rc == 0) rc = finish(b, err);
     if (rc) remove_backup(b->partial, NULL);
     return rc;

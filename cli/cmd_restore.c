@@ -11,6 +11,7 @@
 #include "manifest.h"
 #include "places.h"
 #include "restore.h"
+#include "root_key.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -251,6 +252,8 @@ static int run(restore *r, const char *which, bool yes, sv_error *err)
     int rc = choose(r, which, err);
     for (size_t i = 0; rc == 0 && i < r->n; i++)
         rc = check_source(&r->target[i], err);
+    if (rc == 0 && r->manifest.root_salt[0])
+        rc = root_salt_put(r->places.config, r->manifest.root_salt, err);
     for (size_t i = 0; rc == 0 && i < r->n; i++) {
         rc = prepare(r, &r->target[i], err);
         arena_reset(&r->arena);

@@ -62,9 +62,10 @@ bool manifest_is_name(const char *name)
 static void print(const manifest *m, buf *out)
 {
     char name[LIMIT_NAME_BYTES + 20];
-    buf_printf(out,
-               "{\"format\":%d,\"created\":\"%s\",\"samovar\":\"" SAMOVAR_VERSION "\",\"files\":[",
+    buf_printf(out, "{\"format\":%d,\"created\":\"%s\",\"samovar\":\"" SAMOVAR_VERSION "\",",
                FORMAT, m->created);
+    if (m->root_salt[0]) buf_printf(out, "\"root_salt\":\"%s\",", m->root_salt);
+    buf_puts(out, "\"files\":[");
     for (size_t i = 0; i < m->n; i++) {
         const manifest_file *f = &m->file[i];
         manifest_file_name(f, name);
@@ -164,6 +165,10 @@ static int parse(sv_str text, manifest *m, sv_error *err)
                        (unsigned long long)format, FORMAT);
     if (!text_of(json_get(root, "created"), m->created, sizeof m->created))
         return bad(err, "created is not a time.");
+    json_value salt = json_get(root, "root_salt");
+    if (salt.type != JSON_NONE && (!text_of(salt, m->root_salt, sizeof m->root_salt) ||
+                                   strspn(m->root_salt, "0123456789abcdef") != 32))
+        return bad(err, "root_salt is not 32 hex digits.");
     if (json_get(root, "files").type != JSON_ARRAY) return bad(err, "files is not a list.");
     while (rc == 0 && json_next_element(json_get(root, "files"), &at, &o)) {
         manifest_file f;

@@ -1,6 +1,6 @@
 /*  manifest.h - a backup: a folder with one file an environment and MANIFEST.json, written last.
  *  The manifest names each file with its size and BLAKE2b-256: a folder without it is not finished.
- *  The root key is never part of a backup.
+ *  The root key is never part of a backup; the salt of a passphrase is, which is no secret.
  *  Thread: any.   Ownership: plain values.   Limits: MANIFEST_FILES environments.
  *  Errors: SV_E_IO, SV_E_STORE_FULL, SV_E_MALFORMED with what is wrong in the manifest. */
 #ifndef CLI_MANIFEST_H
@@ -20,7 +20,8 @@ typedef struct manifest_file {
 } manifest_file;
 
 typedef struct manifest {
-    char created[24]; /* 2025-01-31T12:00:00Z */
+    char created[24];   /* 2025-01-31T12:00:00Z */
+    char root_salt[33]; /* hex; "": the root key is not made of a passphrase */
     manifest_file *file;
     size_t n;
 } manifest;

@@ -228,7 +228,7 @@ static int rekey_locked(job *j, const char *file, sv_error *err)
 
 static int run_rekey(job *j, const char *file)
 {
-    int lock;
+    int lock = -1;
     sv_error err = {.code = 0};
     int rc = lock_data(j->config, &lock, &err);
     if (rc == 0) {

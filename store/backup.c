@@ -2,8 +2,8 @@
  *
  *  A copy goes engine -> pipe -> hash -> fd: a thread of its own lets the engine write into the
  *  pipe, the caller's thread hashes and passes on. It holds the gate shared all the time. When
- *  somebody wants the gate exclusively (stop_copies) the caller's side, which never blocks for long,
- *  closes the pipe; that ends the engine's side.
+ *  somebody wants the gate exclusively (stop_copies) the caller's side, which never blocks for
+ *  long, closes the pipe; that ends the engine's side.
  *
  *  A replacement swaps the two data.mdb by one rename, so that whenever the process dies the name
  *  leads to a whole environment. lock.mdb tells of a data file's readers: with the engine closed

@@ -6,8 +6,9 @@
  *  those of a cursor until its next step.
  *  Limits: keys 1..LIMIT_STORE_KEY_BYTES bytes.
  *  Errors: SV_E_NOT_FOUND, SV_E_CONFLICT (insert of a key that is there), SV_E_STORE_FULL (map or
- *  disk), SV_E_STORE_IO, SV_E_STORE_DAMAGED, SV_E_TOO_LARGE, SV_E_NO_MEMORY; engine_open also
- *  SV_E_STORE_FOREIGN. NOT_FOUND and CONFLICT are answers: they leave the sv_error alone. After any
+ *  disk; in a nested transaction also the memory that its parent has taken), SV_E_STORE_IO,
+ *  SV_E_STORE_DAMAGED, SV_E_TOO_LARGE, SV_E_NO_MEMORY; engine_open also SV_E_STORE_FOREIGN.
+ *  NOT_FOUND and CONFLICT are answers: they leave the sv_error alone. After any
  *  other error a write transaction can only be aborted. When engine_broken is true nothing works
  *  until the engine was closed and opened. */
 #ifndef STORE_ENGINE_H

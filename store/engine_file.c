@@ -460,7 +460,8 @@ static int check(file *f, engine_file *ret)
     if (rc == 0) rc = check_trees(f);
     free(f->used);
     if (rc != 0) return rc;
-    *ret = (engine_file){.bytes = f->bytes, .map_bytes = (f->now.last_page + 1) * f->page};
+    *ret = (engine_file){
+        .bytes = f->bytes, .map_bytes = (f->now.last_page + 1) * f->page, .page_bytes = f->page};
     return 0;
 }
 

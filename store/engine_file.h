@@ -14,6 +14,7 @@ typedef struct engine_file {
     uint64_t bytes;     /* of the file */
     uint64_t map_bytes; /* that have to be mapped: up to the last page, even when it was never
                            written */
+    uint32_t page_bytes;
 } engine_file;
 
 /* `deep` also walks through every table: it reads all of the file but its values, and what passes

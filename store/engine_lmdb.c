@@ -10,9 +10,15 @@
  *  Broken: LMDB answers MDB_PANIC after its meta page could not be written. The environment also
  *  counts as broken after EIO from writing or syncing pages: Linux forgets the failed pages of its
  *  cache after telling once, so what a page read from the map says need not be what the disk holds.
- *  Nothing refers to those pages, but opening anew costs little and does not rest on that argument.
+ *  Nothing refers to those pages, but opening anew costs little and does not rest on that argument;
+ *  what the cache has of the file is dropped in between.
  *
- *  A short write is EIO in LMDB's words; when the disk has no room left that is what it means. */
+ *  A short write is EIO in LMDB's words; when the disk has no room left that is what it means, and
+ *  nothing is broken: it went to pages that nothing refers to.
+ *
+ *  A transaction may hold 131,071 changed pages in memory. An outermost one writes some of them out
+ *  early when it needs more; a nested one cannot while its parent has them: that is want of room
+ *  (alone it would have found it), not a write that is too large. */
 #include "engine.h"
 
 #include "engine_file.h"
@@ -43,7 +49,6 @@ struct engine {
     MDB_env *env;
     atomic_bool broken;
     atomic_uint readers;
-    bool read_only;
 };
 
 struct engine_txn {
@@ -95,7 +100,13 @@ static int fail(engine *e, int rc, const char *what, sv_error *err)
 
 static int txn_fail(engine_txn *t, int rc, const char *what, sv_error *err)
 {
-    int code = fail(t->engine, rc, what, err);
+    int code = SV_E_STORE_FULL;
+    if (rc == MDB_TXN_FULL && t->parent) {
+        sv_fail(err, code, NULL, NULL);
+        sv_error_detail(err, "LMDB, %s: %s beside others", what, mdb_strerror(rc));
+    } else {
+        code = fail(t->engine, rc, what, err);
+    }
     if (code != SV_E_NOT_FOUND && code != SV_E_CONFLICT && t->failed == 0) t->failed = code;
     return code;
 }
@@ -135,7 +146,7 @@ static int open_fail(int rc, const char *what, const char *path, sv_error *err)
 
 /* Makes an empty environment beside its place and moves it there when it is on disk, so that a
  * data.mdb is always whole, also when the machine stops in the middle. */
-static int make_file(const char *folder, const char *path, sv_error *err)
+static int make_file(const char *path, sv_error *err)
 {
     char next[4200];
     snprintf(next, sizeof next, "%s.new", path);
@@ -149,7 +160,24 @@ static int make_file(const char *folder, const char *path, sv_error *err)
     rc = sync_path(next, O_RDWR, err);
     if (rc != 0) return rc;
     if (rename(next, path) != 0) return open_fail(errno, "placing", path, err);
-    return sync_path(folder, O_RDONLY | O_DIRECTORY, err);
+    return 0;
+}
+
+/* After a commit whose meta page met an error the disk may hold its old or its new state, whatever
+ * the cache shows from then on. Written back as they are read, the meta pages are what is seen here
+ * before a page is used again that the other state refers to. */
+static int settle_metas(const char *path, uint32_t page_bytes, sv_error *err)
+{
+    size_t n = 2 * (size_t)page_bytes;
+    char *pages = malloc(n);
+    if (pages == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    int fd = open(path, O_RDWR | O_DSYNC | O_CLOEXEC);
+    ssize_t done = fd < 0 ? -1 : pread(fd, pages, n, 0);
+    if (done == (ssize_t)n) done = pwrite(fd, pages, n, 0);
+    int saved = done < 0 ? errno : EIO;
+    if (fd >= 0) close(fd);
+    free(pages);
+    return done == (ssize_t)n ? 0 : open_fail(saved, "settling", path, err);
 }
 
 /* Gives lock.mdb its full size in real blocks: LMDB only extends it, and touching a hole of it when
@@ -205,7 +233,7 @@ int engine_open(const engine_spec *spec, engine **ret, sv_error *err)
     engine_file file = {0};
     int rc = engine_file_check(data, spec->read_only, &file, err);
     if (rc == SV_E_NOT_FOUND && !spec->read_only) {
-        rc = make_file(spec->folder, data, err);
+        rc = make_file(data, err);
         if (rc == 0) rc = engine_file_check(data, spec->read_only, &file, err);
     }
     if (rc == SV_E_NOT_FOUND) {
@@ -213,12 +241,14 @@ int engine_open(const engine_spec *spec, engine **ret, sv_error *err)
         sv_error_detail(err, "%s", spec->folder);
         return SV_E_STORE_FOREIGN;
     }
+    /* Its name, too: whoever gave it may have been stopped before this. */
+    if (rc == 0 && !spec->read_only) rc = sync_path(spec->folder, O_RDONLY | O_DIRECTORY, err);
     if (rc != 0) return rc;
-    if (!spec->read_only) rc = make_lock(lock, err);
+    if (!spec->read_only) rc = settle_metas(data, file.page_bytes, err);
+    if (rc == 0 && !spec->read_only) rc = make_lock(lock, err);
     if (rc != 0) return rc;
     engine *e = calloc(1, sizeof *e);
     if (e == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    e->read_only = spec->read_only;
     rc = open_env(e, spec, &file, err);
     if (rc != 0) {
         engine_close(e);
@@ -232,7 +262,14 @@ int engine_open(const engine_spec *spec, engine **ret, sv_error *err)
 void engine_close(engine *e)
 {
     if (e == NULL) return;
+    int fd = -1, own;
+    if (e->env && engine_broken(e) && mdb_env_get_fd(e->env, &own) == 0)
+        fd = fcntl(own, F_DUPFD_CLOEXEC, 0);
     if (e->env) mdb_env_close(e->env);
+    if (fd >= 0) {
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* what is mapped stays */
+        close(fd);
+    }
     free(e);
 }
 

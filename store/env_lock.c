@@ -1,8 +1,9 @@
 /*  env_lock.c - flock(2) on the folder's file `owner`, and who has it written into that file.
  *
  *  The lock belongs to the open file, so it goes with the process however that ends. The line in
- *  the file is for people and for error messages only: nothing trusts it. env_lock_holder asks by
- *  taking the lock shared for a moment, so taking it exclusively tries a few times. */
+ *  the file is for people and for error messages only: nothing trusts it, it stays when the lock is
+ *  given back, and a full disk may keep it from being written. env_lock_holder asks by taking the
+ *  lock shared for a moment, so taking it exclusively tries a few times. */
 #include "env_lock.h"
 
 #include "error.h"
@@ -72,12 +73,14 @@ static int read_pid(int fd)
     return line[i] == ' ' ? pid : 0;
 }
 
+/* Over what is there, so that it takes no room of the disk but for the first time. */
 static int write_line(int fd, const char *service, uint64_t epoch)
 {
     char line[LINE];
     int n = snprintf(line, sizeof line, "%d %llu %.64s\n", (int)getpid(), (unsigned long long)epoch,
                      service);
-    return pwrite(fd, line, (size_t)n, 0) == n && ftruncate(fd, n) == 0 ? 0 : -1;
+    if (pwrite(fd, line, (size_t)n, 0) == n && ftruncate(fd, n) == 0) return 0;
+    return errno == ENOSPC || errno == EDQUOT ? 0 : -1;
 }
 
 static int locked(int fd, sv_error *err)
@@ -137,14 +140,16 @@ int env_lock_take(env_lock *l, const char *folder, const char *service, sv_error
 
 int env_lock_note(env_lock *l, const char *service, uint64_t epoch, sv_error *err)
 {
-    return write_line(l->fd, service, epoch) == 0 ? 0 : io_fail("writing", "owner", err);
+    if (write_line(l->fd, service, epoch) == 0) return 0;
+    if (errno != ENOSPC && errno != EDQUOT) return io_fail("writing", "owner", err);
+    (void)!ftruncate(l->fd,
+                     0); /* a store on a full disk can still be read: better without a line */
+    return 0;
 }
 
 void env_lock_give(env_lock *l)
 {
-    if (l->fd < 0) return;
-    (void)!ftruncate(l->fd, 0); /* the line is for people only */
-    close(l->fd);
+    if (l->fd >= 0) close(l->fd);
     l->fd = -1;
 }
 

@@ -106,14 +106,15 @@ struct store {
     store_stat stat;      /* counters; figures of the engine as store_stats saw them last */
     uint32_t backoff_ms;  /* between two attempts while FULL or FAILING */
     int refused;          /* LOCKED, DAMAGED: nothing is written any more; the code says why */
+    bool unraised;        /* opened when there was no room: the first commit raises the epoch */
     /* the writer's own; store_replace uses them while it holds the writer */
     bool fenced;        /* the environment has our epoch: every transaction checks it */
     uint64_t acked_txn; /* number of the last commit that was acknowledged */
     upkeep upkeep;
     /* any thread */
-    _Atomic int64_t clock_ms;              /* newest time used by a transaction */
-    atomic_bool stop_copies;               /* a reopening waits for them */
-    atomic_uint_fast64_t damage_told_us;   /* store_damaged tells once a minute */
+    _Atomic int64_t clock_ms;            /* newest time used by a transaction */
+    atomic_bool stop_copies;             /* a reopening waits for them */
+    atomic_uint_fast64_t damage_told_us; /* store_damaged tells once a minute */
     atomic_uint_fast64_t long_read_told_us;
     atomic_uint_fast64_t long_reads;
 };
@@ -204,7 +205,8 @@ int meta_put_int(store_tx *tx, const char *name, int64_t value);
 
 /* ---- migrate.c: from what is there to what the schema says, in steps ---- */
 /* Service, version, epoch+1, tables, migrations, indexes. At store_open, before the writer runs.
- * Runs its own transactions. */
+ * Runs its own transactions. SV_E_STORE_FULL with s->unraised: there was no room to write, but also
+ * nothing to write except the epoch: the engine has to be opened again and can be read. */
 int migrate_open(store *s, sv_error *err);
 
 /* ---- keyring.c ---- */

@@ -194,16 +194,25 @@ static const seal_key *cache_find(keyring *k, const tuple *at, const uint8_t *no
     return NULL;
 }
 
+/* In use, or NULL. */
 static entry *cache_oldest(keyring *k)
 {
-    entry *e = &k->cache[0];
-    for (uint32_t i = 1; i < CACHE; i++)
-        if (k->cache[i].used < e->used) e = &k->cache[i];
+    entry *e = NULL;
+    for (uint32_t i = 0; i < CACHE; i++)
+        if (k->cache[i].used && (e == NULL || k->cache[i].used < e->used)) e = &k->cache[i];
     return e;
+}
+
+static entry *cache_free(keyring *k)
+{
+    for (uint32_t i = 0; i < CACHE; i++)
+        if (k->cache[i].used == 0) return &k->cache[i];
+    return NULL;
 }
 
 static void cache_drop(keyring *k, entry *e)
 {
+    if (e == NULL) return;
     seal_key_free(e->key);
     e->key = NULL;
     e->used = 0;
@@ -212,8 +221,11 @@ static void cache_drop(keyring *k, entry *e)
 
 static void cache_put(keyring *k, const tuple *at, const uint8_t *nonce, seal_key *key)
 {
-    entry *e = cache_oldest(k);
-    if (e->used) cache_drop(k, e);
+    entry *e = cache_free(k);
+    if (e == NULL) {
+        e = cache_oldest(k);
+        cache_drop(k, e);
+    }
     e->used = ++k->clock;
     e->key = key;
     memcpy(e->nonce, nonce, NONCE);
@@ -227,12 +239,8 @@ static bool cache_shrink(keyring *k)
     uint32_t n = 0;
     for (uint32_t i = 0; i < CACHE; i++)
         n += k->cache[i].used != 0;
-    for (uint32_t left = (n + 1) / 2; left > 0; left--) {
-        entry *e = NULL;
-        for (uint32_t i = 0; i < CACHE; i++)
-            if (k->cache[i].used && (e == NULL || k->cache[i].used < e->used)) e = &k->cache[i];
-        cache_drop(k, e);
-    }
+    for (uint32_t left = (n + 1) / 2; left > 0; left--)
+        cache_drop(k, cache_oldest(k));
     return n > 0;
 }
 
@@ -406,9 +414,9 @@ static int with_data_key(store_tx *tx, sv_str tenant, uint32_t number, const sea
 
 static int seal_value(store_tx *tx, sv_str tenant, sv_str place, sv_str plain, sv_str *ret)
 {
-    uint32_t number, kek;
+    uint32_t number = 0, kek = 0;
     const seal_key *key;
-    sv_str bound;
+    sv_str bound = {NULL, 0};
     int rc = newest_data(tx, tenant, &number, &kek);
     if (rc == SV_E_NOT_FOUND) {
         if (number == UINT32_MAX) return damaged(tx, "a tenant's keys have no number left");
@@ -441,7 +449,7 @@ int keyring_open_value(store_tx *tx, sv_str tenant, sv_str place, sv_str sealed,
 {
     uint32_t number;
     const seal_key *key;
-    sv_str bound;
+    sv_str bound = {NULL, 0};
     int rc = keyring_needed(tx);
     if (rc) return rc;
     if (seal_version(sealed, &number))
@@ -558,8 +566,9 @@ static int each_kek(store_tx *tx, int (*fn)(store_tx *tx, uint32_t number, void 
         char scratch[LIMIT_STORE_KEY_BYTES];
         tuple_part part;
         sv_str rest = tuple_str(&at);
-        if (tuple_next(&rest, scratch, &part) || tuple_next(&rest, scratch, &part) ||
-            part.type != TUPLE_INT || part.i < 1 || part.i > UINT32_MAX)
+        rc = tuple_next(&rest, scratch, &part);
+        if (rc == 0) rc = tuple_next(&rest, scratch, &part);
+        if (rc || part.type != TUPLE_INT || part.i < 1 || part.i > UINT32_MAX)
             return damaged(tx, "a key-encryption key has no number");
         rc = fn(tx, (uint32_t)part.i, arg);
         if (rc) return rc;

@@ -74,7 +74,9 @@ int meta_fence(store *s, engine_txn *txn, sv_error *err)
     if (rc == SV_E_NOT_FOUND)
         return sv_fail(err, SV_E_STORE_DAMAGED, "epoch", "The environment has no epoch.");
     if (rc == 0) rc = int_of(value, "epoch", &epoch, err);
-    if (rc || (uint64_t)epoch == s->epoch) return rc;
+    /* Raising it may have been a commit of unknown outcome. */
+    bool ours = (uint64_t)epoch == s->epoch || (s->unraised && (uint64_t)epoch == s->epoch + 1);
+    if (rc || ours) return rc;
     return sv_fail(err, SV_E_STORE_LOCKED, "epoch",
                    "Another process has opened this environment: its epoch is %lld, ours was %llu.",
                    (long long)epoch, (unsigned long long)s->epoch);

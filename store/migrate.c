@@ -1,8 +1,8 @@
 /*  migrate.c - an environment is taken and brought to what the schema says.
  *
- *  One transaction checks that the environment is ours to take, makes what tables are missing, opens
- *  the keys, raises the epoch and plans the rest; before it nothing is written. What it plans stands
- *  in sys.meta, so that whoever opens next goes on where an interrupted one was:
+ *  One transaction checks that the environment is ours to take, makes what tables are missing,
+ *  opens the keys, plans the rest and raises the epoch; before it nothing is written. What it plans
+ *  stands in sys.meta, so that whoever opens next goes on where an interrupted one was:
  *    version        of the rows; raised with the last step of each migration
  *    migrating      the version of a migration that has begun: older programs keep out
  *    migrating.at   its position
@@ -12,7 +12,10 @@
  *    expiry.T       as index.T.X for the expiry entries of a table
  *  An index whose definition is another one is emptied and built anew; one that is no longer
  *  declared is dropped; a table that is no longer declared is left as it is. Migrations run before
- *  indexes are built: they keep the entries of rows that they touch, and building finds the rest. */
+ *  indexes are built: they keep the entries of rows that they touch, and building finds the rest.
+ *
+ *  Where there is no room even for the epoch, but nothing else is to be written, the environment is
+ *  opened all the same, to be read (s->unraised). */
 #include "internal.h"
 
 #include "sv_limits.h"
@@ -207,6 +210,14 @@ static int plan_table(store_tx *tx, table_state *t)
 
 /* ---- what is no longer declared ---- */
 
+/* Deletes a value if it is there; otherwise nothing has been changed. */
+static int meta_forget(store_tx *tx, const char *name)
+{
+    sv_str value;
+    int rc = meta_get(tx, name, &value);
+    return rc == 0 ? meta_delete(tx, name) : rc == SV_E_NOT_FOUND ? 0 : rc;
+}
+
 typedef struct known_name {
     struct known_name *next;
     sv_str name;
@@ -258,7 +269,7 @@ static int drop_undeclared(store_tx *tx, sv_str whole, buf *left, buf *dropped)
     if (whole.p[0] == 't' && t == NULL) {
         buf_printf(left, "%s%s", left->n ? ", " : "", table);
         meta_name(name, "expiry", table, NULL); /* declared again, its times are noted anew */
-        return meta_delete(tx, name);
+        return meta_forget(tx, name);
     }
     if (whole.p[0] != 'i' || t == NULL || dot == NULL || schema_index(t, dot + 1)) return 0;
     buf_printf(dropped, "%s%s", dropped->n ? ", " : "", table);
@@ -269,7 +280,9 @@ static int drop_undeclared(store_tx *tx, sv_str whole, buf *left, buf *dropped)
 
 typedef struct plan {
     bool fresh;
+    bool settled; /* but for the epoch all is as it has to be */
     int64_t version, epoch, clock_ms;
+    uint64_t next_epoch;
     buf left, dropped;
 } plan;
 
@@ -299,7 +312,29 @@ static int put_plans(store_tx *tx, plan *p)
     if (rc) return tx_failed(tx, rc);
     for (known_name *k = names.first; rc == 0 && k; k = k->next)
         rc = drop_undeclared(tx, k->name, &p->left, &p->dropped);
-    return rc ? rc : meta_delete(tx, "room"); /* of a test that was interrupted */
+    return rc;
+}
+
+/* Nothing was planned, and nothing is left to do of what others planned. */
+static int look_settled(store_tx *tx, plan *p)
+{
+    store *s = tx->store;
+    char name[NAME_BYTES];
+    sv_str value;
+    int rc = 0;
+    p->settled = !p->fresh && tx->changes == 0 && p->version == s->spec.schema->version;
+    for (uint32_t i = 0; p->settled && rc == 0 && i < s->n_tables; i++) {
+        const store_table *t = s->tables[i].spec;
+        for (size_t k = 0; rc == 0 && k <= t->n_indexes; k++) {
+            if (k < t->n_indexes)
+                meta_name(name, "index", t->name, t->indexes[k].name);
+            else
+                meta_name(name, "expiry", t->name, NULL);
+            rc = meta_get(tx, name, &value);
+            if (rc == 0 && value.p[0] != 'd') p->settled = false;
+        }
+    }
+    return rc;
 }
 
 static int take_over(store_tx *tx, void *arg)
@@ -313,10 +348,12 @@ static int take_over(store_tx *tx, void *arg)
     if (rc == 0) rc = get_or(tx, "version", &p->version);
     if (rc == 0) rc = get_or(tx, "epoch", &p->epoch);
     if (rc == 0) rc = get_or(tx, "clock", &p->clock_ms);
+    if (rc == 0) rc = put_plans(tx, p);
+    if (rc == 0) rc = look_settled(tx, p);
     if (rc) return rc;
-    if ((uint64_t)p->epoch < s->epoch) p->epoch = (int64_t)s->epoch;
-    rc = meta_put_int(tx, "epoch", ++p->epoch);
-    return rc ? rc : put_plans(tx, p);
+    p->next_epoch = ((uint64_t)p->epoch > s->epoch ? (uint64_t)p->epoch : s->epoch) + 1;
+    rc = meta_put_int(tx, "epoch", (int64_t)p->next_epoch);
+    return rc ? rc : meta_forget(tx, "room"); /* of an attempt that was interrupted */
 }
 
 /* Times go on from the newest commit's, unless it lies far ahead of the clock. */
@@ -333,7 +370,7 @@ static int first_transaction(store *s, plan *p, sv_error *err)
     buf_init(&p->dropped, 300);
     int rc = writer_run_now(s, take_over, p, err);
     if (rc == 0) {
-        s->epoch = (uint64_t)p->epoch;
+        s->epoch = p->next_epoch;
         s->fenced = true;
         set_clock(s, p->clock_ms);
         if (p->left.n)
@@ -510,7 +547,7 @@ static int build_expiry(store_tx *tx, build *b, buf *position)
 {
     bool clear = b->state == 'c';
     tuple key;
-    sv_str value;
+    sv_str value = {NULL, 0};
     arena mem;
     int rc = 0;
     tuple_clear(&key);
@@ -615,9 +652,19 @@ static int look(store *s, sv_error *err)
 int migrate_open(store *s, sv_error *err)
 {
     plan p = {.fresh = false};
+    sv_error why = {.code = 0};
     if (s->spec.read_only) return look(s, err);
     int rc = check_migrations(s->spec.schema, err);
-    if (rc == 0) rc = first_transaction(s, &p, err);
+    if (rc) return rc;
+    rc = first_transaction(s, &p, &why);
+    if (rc == SV_E_STORE_FULL && p.settled && !s->running) {
+        s->unraised = true;
+        s->epoch = (uint64_t)p.epoch;
+        s->fenced = true;
+        set_clock(s, p.clock_ms);
+        return rc;
+    }
+    if (rc && err && err->code == 0) *err = why;
     if (rc == 0) rc = migrate(s, p.version, err);
     return rc ? rc : build_all(s, err);
 }

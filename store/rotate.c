@@ -174,7 +174,7 @@ static int walk(store_tx *tx, progress *p)
     sv_error quiet = {0}, *err = tx->err;
     int rc = 0;
     arena_init(&c.mem, ROW_BYTES);
-    tx->err = &quiet; /* one row's trouble is not the walk's */
+    c.tx->err = &quiet; /* one row's trouble is not the walk's */
     while (rc == 0 && c.look > 0 && c.reseal > 0) {
         table_state *t = table_from(tx->store, p->table);
         bool end = false;

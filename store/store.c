@@ -76,10 +76,8 @@ int64_t store_clock(store *s)
 int store_settle(store *s, store_op *op, int rc)
 {
     op->code = rc;
-    if (rc >= 0) {
-        op->error = (sv_error){.code = rc};
-        return rc;
-    }
+    if (rc == 0) op->error = (sv_error){.code = 0};
+    if (rc >= 0) return rc;
     if (op->error.code != rc) { /* words of an earlier failure that the function went on after */
         op->error = (sv_error){.code = 0};
         sv_fail(&op->error, rc, NULL, NULL);
@@ -147,7 +145,7 @@ int store_enter(store *s, bool other, sv_error *err)
     if (rc == 0) return 0;
     engine_close(s->engine);
     s->engine = NULL;
-    return rc;
+    return other && rc == SV_E_STORE_FULL && s->unraised ? store_enter(s, false, err) : rc;
 }
 
 void store_shut(store *s)
@@ -203,7 +201,14 @@ static int open_all(store *s, sv_error *err)
     if (rc == 0 && !s->spec.read_only) rc = env_lock_take(&s->lock, s->folder, service, err);
     if (rc == 0) rc = store_enter(s, true, err);
     if (rc || s->spec.read_only) return rc;
-    rc = env_lock_note(&s->lock, service, s->epoch, err);
+    if (s->unraised) {
+        s->state = STORE_FULL;
+        s->upkeep.full_told = true;
+        store_tell(s, STORE_ALARM, "the store is full", "%s: opened, but nothing can be written",
+                   s->folder);
+    } else {
+        rc = env_lock_note(&s->lock, service, s->epoch, err);
+    }
     return rc ? rc : writer_start(s, err);
 }
 

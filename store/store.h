@@ -15,7 +15,8 @@
  *  Limits: keys LIMIT_STORE_KEY_BYTES encoded, rows LIMIT_STORE_ROW_BYTES, one write
  *  LIMIT_STORE_WRITE_BYTES, waiting writes LIMIT_STORE_QUEUE.
  *  Errors: SV_E_NOT_FOUND, SV_E_CONFLICT (err->field names the unique index), SV_E_STORE_FULL,
- *  SV_E_STORE_IO, SV_E_STORE_DAMAGED, SV_E_TOO_LARGE, SV_E_OVERLOADED, SV_E_DEADLINE; the errors of
+ *  SV_E_STORE_IO, SV_E_STORE_DAMAGED, SV_E_TOO_LARGE, SV_E_OVERLOADED, SV_E_DEADLINE; SV_E_STORE_KEY
+ *  for a secret whose tenant's key was dropped, or without a root key; the errors of
  *  message_decode for a row that its table would not take. An operation that fails for the disk or
  *  memory fails its whole function even if the function goes on. SV_E_STORE_IO of a write may mean
  *  that its outcome is not known: write so that doing it again does no harm. */
@@ -171,7 +172,7 @@ struct store_op {
     const void *in;
     void *out;
     arena *arena;         /* for rows; used by nobody else until the operation has finished */
-    const char *owner;    /* who is waiting, for the log: "router.complete" */
+    const char *owner;    /* who is waiting, for the log: "router.complete"; outlives the store */
     uint64_t deadline_us; /* monotonic; 0: none. A write that is still waiting then is not begun */
     int code;
     sv_error error;

@@ -79,10 +79,29 @@ static int give_room(store_tx *tx, void *arg)
     return meta_delete(tx, "room");
 }
 
+static int put_epoch(store_tx *tx, void *arg)
+{
+    (void)arg;
+    return meta_put_int(tx, "epoch", (int64_t)tx->store->epoch + 1);
+}
+
+static int raise_epoch(store *s, sv_error *err)
+{
+    int rc = writer_run_now(s, put_epoch, NULL, err);
+    if (rc) return rc;
+    pthread_mutex_lock(&s->mutex);
+    s->epoch++;
+    s->unraised = false;
+    pthread_mutex_unlock(&s->mutex);
+    env_lock_note(&s->lock, s->spec.schema->service, s->epoch, NULL); /* for people only */
+    return 0;
+}
+
 int upkeep_room(store *s, sv_error *err)
 {
     bool more;
-    int rc = upkeep_sweep(s, &more, err);
+    int rc = s->unraised ? raise_epoch(s, err) : 0;
+    if (rc == 0) rc = upkeep_sweep(s, &more, err);
     if (rc == 0) rc = writer_run_now(s, take_room, NULL, err);
     return rc ? rc : writer_run_now(s, give_room, NULL, err);
 }

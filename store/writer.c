@@ -70,16 +70,25 @@ static store_op *take(store *s)
     return op;
 }
 
+/* When a write that failed for room or disk is worth another try; mutex held. */
+static uint32_t retry_ms(const store *s)
+{
+    if (s->state == STORE_READY) return BACKOFF_FIRST_MS;
+    if (s->unraised) return BACKOFF_MOST_MS;
+    uint64_t now = store_us();
+    return s->retry_at_us > now ? (uint32_t)((s->retry_at_us - now) / 1000) + 1 : 1;
+}
+
 static void finish(store *s, store_op *list)
 {
-    uint64_t failures = 0;
     if (list == NULL) return;
-    for (store_op *op = list; op; op = op->next)
-        failures += op->code == SV_E_STORE_FULL || op->code == SV_E_STORE_IO ||
-                    op->code == SV_E_STORE_LOCKED || op->code == SV_E_STORE_DAMAGED ||
-                    op->code == SV_E_NO_MEMORY;
     pthread_mutex_lock(&s->mutex);
-    s->stat.failures += failures;
+    for (store_op *op = list; op; op = op->next) {
+        bool later = op->code == SV_E_STORE_FULL || op->code == SV_E_STORE_IO;
+        if (later) op->error.retry_after_ms = retry_ms(s);
+        s->stat.failures += later || op->code == SV_E_STORE_LOCKED ||
+                            op->code == SV_E_STORE_DAMAGED || op->code == SV_E_NO_MEMORY;
+    }
     pthread_mutex_unlock(&s->mutex);
     s->spec.finished(s->spec.arg, list);
 }
@@ -230,15 +239,11 @@ int writer_run_now(store *s, int (*fn)(store_tx *tx, void *arg), void *arg, sv_e
 
 /* ---- states ---- */
 
-static void refuse(store *s, store_op *op, int code, uint64_t retry_at_us)
+/* Words for a write that is not tried. */
+static void refuse(store *s, store_op *op, int code)
 {
-    uint64_t now = store_us();
     op->error = (sv_error){.code = 0};
     store_settle(s, op, code);
-    if (code == SV_E_STORE_FULL || code == SV_E_STORE_IO)
-        op->error.retry_after_ms =
-            retry_at_us > now ? (uint32_t)((retry_at_us - now) / 1000) + 1 : 1;
-    if (code == SV_E_OVERLOADED) op->error.retry_after_ms = BUSY_MS;
 }
 
 /* Why writes are refused while the store is not READY; mutex held. */
@@ -267,10 +272,9 @@ static void enter(store *s, store_state state, int refused)
     s->tail = &s->head;
     s->waiting = 0;
     int code = refusal(s);
-    uint64_t retry_at_us = s->retry_at_us;
     pthread_mutex_unlock(&s->mutex);
     for (store_op *op = list; op; op = op->next)
-        refuse(s, op, code, retry_at_us);
+        refuse(s, op, code);
     finish(s, list);
 }
 
@@ -317,8 +321,8 @@ static void failing(store *s, int code, const sv_error *err)
                    "%s: %s %s", s->folder, err->message, err->detail);
 }
 
-/* What a failed commit means for the store, before anybody is told of it. `bytes`: what it would have
- * written. */
+/* What a failed commit means for the store, before anybody is told of it. `bytes`: what it would
+ * have written. */
 static void trouble(store *s, int code, size_t bytes, const sv_error *err)
 {
     bool broken = engine_broken(s->engine);
@@ -357,7 +361,7 @@ static void write_each(store *s, store_op *list)
         if (s->state == STORE_READY) {
             write_one(s, op);
         } else {
-            refuse(s, op, refusal(s), s->retry_at_us);
+            refuse(s, op, refusal(s));
             finish(s, op);
         }
     }
@@ -385,7 +389,6 @@ static void fail_all(store *s, batch *b, int code, const sv_error *err)
         if (good || (undone && op->code != SV_E_DEADLINE)) {
             op->error = *err;
             store_settle(s, op, code);
-            if (code == SV_E_STORE_IO) op->error.retry_after_ms = BACKOFF_FIRST_MS;
         }
         undone = undone || good;
     }
@@ -428,8 +431,8 @@ static void recover(store *s)
         failing(s, rc, &err);
 }
 
-/* An attempt of the store's own, for when nobody else makes one: it leaves retry_at_us alone, so that
- * it never takes a write's turn. */
+/* An attempt of the store's own, for when nobody else makes one: it leaves retry_at_us alone, so
+ * that it never takes a write's turn. */
 static void probe(store *s)
 {
     sv_error err = {.code = 0};
@@ -580,15 +583,15 @@ int store_submit(store *s, store_op *op)
     int rc = 0;
     bool first = false;
     pthread_mutex_lock(&s->mutex);
-    uint64_t retry_at_us = s->retry_at_us;
     if (!s->running || s->stopping)
         rc = SV_E_STORE_IO;
     else if (s->refused || s->state == STORE_FAILING)
         rc = refusal(s);
-    else if (s->state == STORE_FULL && store_us() < s->retry_at_us)
+    else if (s->state == STORE_FULL && (s->unraised || store_us() < s->retry_at_us))
         rc = SV_E_STORE_FULL;
     else if (s->waiting >= LIMIT_STORE_QUEUE)
         rc = SV_E_OVERLOADED;
+    uint32_t later_ms = rc == SV_E_OVERLOADED ? BUSY_MS : retry_ms(s);
     if (rc == 0) {
         if (s->state == STORE_FULL) s->retry_at_us = store_us() + s->backoff_ms * (uint64_t)1000;
         first = s->head == NULL;
@@ -601,6 +604,8 @@ int store_submit(store *s, store_op *op)
     }
     if (first) pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->mutex);
-    if (rc) refuse(s, op, rc, retry_at_us);
+    if (rc == 0) return 0;
+    refuse(s, op, rc);
+    if (rc != SV_E_STORE_LOCKED && rc != SV_E_STORE_DAMAGED) op->error.retry_after_ms = later_ms;
     return rc;
 }

@@ -177,8 +177,8 @@ static int make_salt(const char *path, sv_error *err)
     if (rc == 0)
         log_write(LOG_WARN, "a salt for the passphrase was made", LOG_STR("path", path),
                   LOG_STR("advice",
-                          "it is not secret; keep a copy with the backups: without it the "
-                          "passphrase does not open them"));
+                          "it is not secret; backups contain it, and without it the passphrase "
+                          "opens nothing"));
     return rc == SV_E_CONFLICT ? 0 : rc;
 }
 
@@ -325,4 +325,34 @@ int root_key_get(const config *c, seal_key **ret, seal_key **ret_next, sv_error 
 int root_key_find(const config *c, seal_key **ret, seal_key **ret_next, sv_error *err)
 {
     return get(c, false, ret, ret_next, err);
+}
+
+int root_salt_get(const config *c, char hex[2 * SEAL_SALT + 1], sv_error *err)
+{
+    root_key_source s;
+    uint8_t salt[SEAL_SALT];
+    hex[0] = 0;
+    int rc = root_key_where(c, &s, err);
+    if (rc || !s.passphrase) return rc;
+    rc = read_salt(s.salt, salt, err);
+    for (int i = 0; rc == 0 && i < SEAL_SALT; i++)
+        snprintf(hex + 2 * i, 3, "%02x", salt[i]);
+    return rc;
+}
+
+int root_salt_put(const config *c, const char *hex, sv_error *err)
+{
+    root_key_source s;
+    char line[SALT_LINE], present[2 * SEAL_SALT + 1];
+    int rc = root_key_where(c, &s, err);
+    if (rc || !s.passphrase) return rc;
+    snprintf(line, sizeof line, salt_format, hex);
+    rc = private_file_write(s.salt, sv_cstr(line), NULL);
+    if (rc != SV_E_CONFLICT) return rc ? sv_fail(err, rc, NULL, NULL) : 0;
+    rc = root_salt_get(c, present, err);
+    if (rc || strcmp(present, hex) == 0) return rc;
+    return sv_fail(err, SV_E_CONFLICT, NULL,
+                   "The backup was made with another salt for the passphrase than %.120s holds: "
+                   "restore it into an empty data folder.",
+                   s.salt);
 }

@@ -43,5 +43,10 @@ int root_key_find(const config *c, seal_key **ret, seal_key **ret_next, sv_error
 int root_key_next(const config *c, seal_key **ret, sv_error *err);
 /* From a file of either kind: a root key, or a passphrase and the salt. */
 int root_key_load(const root_key_source *s, const char *path, seal_key **ret, sv_error *err);
+/* The salt of the passphrase as 32 hex digits, for backups; "" when the root key is not made of one. */
+int root_salt_get(const config *c, char hex[2 * SEAL_SALT + 1], sv_error *err);
+/* Puts the salt of a backup in its place if a passphrase is used and none is there yet.
+ * SV_E_CONFLICT: there is another one. */
+int root_salt_put(const config *c, const char *hex, sv_error *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "state.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum { TABLES_MOST = 1024, PIECE_ARENA = 16 << 20 };
@@ -85,6 +86,33 @@ void work_copy_reply(const store_copy *c, const char *service, store_copy_reply 
                               .hash = sv_cstr(c->hash)};
 }
 
+static void put_json(const sv_field *f, const void *at, buf *out)
+{
+    const sv_list *list = at;
+    switch (f->type) {
+    case SV_T_BOOL: buf_puts(out, *(const bool *)at ? "true" : "false"); return;
+    case SV_T_INT: buf_printf(out, "%lld", (long long)*(const int64_t *)at); return;
+    case SV_T_NUM: buf_printf(out, "%.17g", *(const double *)at); return;
+    case SV_T_STR:
+        buf_putc(out, '"');
+        buf_json_escape(out, *(const sv_str *)at);
+        buf_putc(out, '"');
+        return;
+    case SV_T_LIST:
+        for (uint32_t k = 0; k < list->n; k++) {
+            buf_putc(out, k ? ',' : '[');
+            work_json(f->sub, (const char *)list->items + k * f->sub->size, out);
+        }
+        buf_puts(out, list->n ? "]" : "[]");
+        return;
+    case SV_T_BIN:
+    case SV_T_RAW:
+    case SV_T_STRS:
+    case SV_T_MSG: break;
+    }
+    assert(!"a reply that is shown to people has plain fields and lists of them");
+}
+
 int work_json(const sv_message *m, const void *reply, buf *out)
 {
     const char *comma = "{";
@@ -94,19 +122,7 @@ int work_json(const sv_message *m, const void *reply, buf *out)
         if (f->type == SV_T_STR && ((const sv_str *)at)->p == NULL) continue;
         buf_printf(out, "%s\"%s\":", comma, f->name);
         comma = ",";
-        if (f->type == SV_T_INT) buf_printf(out, "%lld", (long long)*(const int64_t *)at);
-        if (f->type == SV_T_STR) {
-            buf_putc(out, '"');
-            buf_json_escape(out, *(const sv_str *)at);
-            buf_putc(out, '"');
-        }
-        if (f->type != SV_T_LIST) continue;
-        const sv_list *list = at;
-        for (uint32_t k = 0; k < list->n; k++) {
-            buf_putc(out, k ? ',' : '[');
-            work_json(f->sub, (const char *)list->items + k * f->sub->size, out);
-        }
-        buf_puts(out, list->n ? "]" : "[]");
+        put_json(f, at, out);
     }
     buf_puts(out, *comma == '{' ? "{}" : "}");
     return out->failed ? SV_E_NO_MEMORY : 0;

@@ -100,7 +100,7 @@ router:
       models: [fast]
 END
     began=${EPOCHREALTIME/./}
-    start "$data.log" env "$@" SAMOVAR_DATA="$data" SAMOVAR_PORT="$PORT" SAMOVAR_LOG_LEVEL=warn "$BIN/samovar" up
+    start "$data.log" env "$@" SAMOVAR_DATA="$data" SAMOVAR_STORE_ROOT_KEY_FILE="$data.root.key" SAMOVAR_PORT="$PORT" SAMOVAR_LOG_LEVEL=warn "$BIN/samovar" up
     UP_PID=$STARTED
     t=$("$BIN/http_wait" --port "$PORT" --path $CHAT --body '{"model":"fast","messages":[{"role":"user","content":"hello"}]}' \
         --timeout-ms 15000 --pause-ms 1) || { tail -20 "$data.log" >&2; die "the platform did not answer"; }

@@ -3,7 +3,22 @@
 #include "envelope.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+/* What names an instance says the same as its plain form and the number put together again. */
+static void check_target(sv_str target)
+{
+    char plain[LIMIT_TARGET_BYTES + 1], whole[LIMIT_TARGET_BYTES + 16];
+    sv_str method;
+    uint32_t instance;
+    if (!envelope_target_plain(target, plain, &method, &instance)) return;
+    assert(envelope_target_ok(method) && (instance == 0) == (method.p == target.p));
+    if (instance == 0) return;
+    int name = (int)strcspn(plain, ".");
+    int n = snprintf(whole, sizeof whole, "%.*s/%u%s", name, plain, instance, plain + name);
+    assert(n == (int)target.n && memcmp(whole, target.p, target.n) == 0);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -21,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(envelope_decode(copy, n, &again, NULL) == 0);
     assert(sv_str_eq(e.target, again.target) && sv_str_eq(e.ticket, again.ticket));
     if (n == size) assert(memcmp(copy, data, n) == 0);
+    check_target(e.target);
     free(copy);
     return 0;
 }

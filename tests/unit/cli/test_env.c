@@ -26,6 +26,7 @@ static char *const parent[] = {"PATH=/bin",
                                "NOTIFY_SOCKET=/above",
                                "SAMOVAR_CONTROL_FD=9",
                                "SAMOVAR_TICKET_FD=9",
+                               "SAMOVAR_ROOT_KEY_FD=9",
                                "SAMOVAR_PORT=7000",
                                "EMPTY=",
                                "NOEQUALS",
@@ -50,7 +51,8 @@ static void secrets_stay_out(void **state)
         "GROQ_API_KEY",       "ANTHROPIC_API_KEY",     "MY_OWN_KEY",
         "ANTHROPIC_BASE_URL", "GITHUB_TOKEN",          "APP_SECRET",
         "DB_PASSWORD",        "NOTIFY_SOCKET",         "SAMOVAR_CONTROL_FD",
-        "SAMOVAR_TICKET_FD",  "AWS_SECRET_ACCESS_KEY", "SAMOVAR_BACKUP_S3_SECRET_KEY"};
+        "SAMOVAR_TICKET_FD",  "AWS_SECRET_ACCESS_KEY", "SAMOVAR_BACKUP_S3_SECRET_KEY",
+        "SAMOVAR_ROOT_KEY_FD"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         assert_null(get(&l, gone[i]));
     assert_string_equal(get(&l, "PATH"), "/bin");

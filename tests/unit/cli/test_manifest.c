@@ -48,7 +48,9 @@ static void write_text(const char *text)
 static void test_round_trip(void **state)
 {
     (void)state;
-    manifest m = {.created = "2025-01-31T12:00:00Z"}, back;
+    manifest m = {.created = "2025-01-31T12:00:00Z",
+                  .root_salt = "00112233445566778899aabbccddeeff"},
+             back;
     sv_error err = {.code = 0};
     for (uint32_t i = 1; i <= 5; i++) {
         manifest_file f = {
@@ -61,6 +63,7 @@ static void test_round_trip(void **state)
     assert_int_not_equal(manifest_write(&m, folder, NULL), 0); /* never over another */
     if (manifest_read(folder, &back, &err)) fail_msg("%s", err.message);
     assert_string_equal(back.created, m.created);
+    assert_string_equal(back.root_salt, m.root_salt);
     assert_int_equal(back.n, 5);
     assert_memory_equal(back.file, m.file, 5 * sizeof *m.file);
     manifest_free(&m);
@@ -82,6 +85,8 @@ static void test_edited(void **state)
         {"{\"format\":2,\"created\":\"x\",\"files\":[]}", SV_E_VERSION, "format 2"},
         {"{\"format\":1,\"format\":1}", SV_E_DUPLICATE_KEY, ""},
         {"{\"format\":1,\"created\":\"x\"}", SV_E_MALFORMED, "files"},
+        {"{\"format\":1,\"created\":\"x\",\"root_salt\":\"../..\",\"files\":[]}", SV_E_MALFORMED,
+         "root_salt"},
         {"{\"format\":1,\"created\":\"x\",\"files\":[1]}", SV_E_MALFORMED, "service"},
         {"{\"format\":1,\"created\":\"x\",\"files\":[" FILE_1 "," FILE_1 "]}", SV_E_MALFORMED,
          "twice"},

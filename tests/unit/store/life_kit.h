@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,6 +185,27 @@ UNUSED static int try_open(life *l, const store_schema *schema, sv_error *err)
     int rc = store_open(&l->spec, &l->store, err);
     if (rc) assert_null(l->store);
     return rc;
+}
+
+/* ---- files ---- */
+
+UNUSED static void data_path(const char *folder, char to[128])
+{
+    snprintf(to, 128, "%s/data.mdb", folder);
+}
+
+UNUSED static void hash_of(const char *path, char hex[65])
+{
+    char piece[65536];
+    ssize_t n;
+    file_hash h;
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    file_hash_start(&h);
+    while ((n = read(fd, piece, sizeof piece)) > 0)
+        file_hash_add(&h, piece, (size_t)n);
+    close(fd);
+    file_hash_end(&h, hex);
 }
 
 /* ---- writes ---- */

@@ -3,6 +3,8 @@
  *  there is room writes do, after opening anew if the engine says it is broken. */
 #include "engine_kit.h"
 
+#include "env_lock.h"
+
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -37,6 +39,17 @@ static void set_ballast(const disk *d, size_t bytes)
     assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
     if (bytes) assert_int_equal(posix_fallocate(fd, 0, (off_t)bytes), 0);
     close(fd);
+}
+
+/* Takes all there is; tells how much. */
+static size_t fill_up(const disk *d)
+{
+    size_t n = 0;
+    int fd = open(d->ballast, O_RDWR | O_CREAT, 0600);
+    while (posix_fallocate(fd, (off_t)n, 4096) == 0)
+        n += 4096;
+    close(fd);
+    return n;
 }
 
 static bool begin(disk *d, const char *size, size_t ballast)
@@ -147,11 +160,7 @@ static void room_for_n(void **state)
     for (size_t pages = 0; pages < 40; pages++) {
         struct stat st;
         assert_int_equal(stat(d.k.data, &st), 0);
-        size_t ballast = 0;
-        int fd = open(d.ballast, O_RDWR | O_CREAT, 0600);
-        while (posix_fallocate(fd, (off_t)ballast, 4096) == 0)
-            ballast += 4096;
-        close(fd);
+        size_t ballast = fill_up(&d);
         assert_int_equal(truncate(d.ballast, (off_t)(ballast - pages * 4096)), 0);
         int rc = write_rows(&d, 60);
         assert_true(rc == 0 || rc == SV_E_STORE_FULL);
@@ -165,7 +174,8 @@ static void room_for_n(void **state)
     end(&d);
 }
 
-/* Making an environment, and making the lock file of one, where there is no room. */
+/* Making an environment, and making the lock file of one, where there is no room. An environment
+ * that has its lock file opens. */
 static void open_on_full_disk(void **state)
 {
     (void)state;
@@ -177,13 +187,17 @@ static void open_on_full_disk(void **state)
     snprintf(lock, sizeof lock, "%s/lock.mdb", d.k.folder);
     snprintf(fresh, sizeof fresh, "%.180s/fresh", d.k.folder);
     mkdir(fresh, 0700);
-    unlink(lock);
-    size_t ballast = 0;
-    int fd = open(d.ballast, O_RDWR | O_CREAT, 0600);
-    while (posix_fallocate(fd, (off_t)ballast, 4096) == 0)
-        ballast += 4096;
-    close(fd);
+    fill_up(&d);
     sv_error err = {0};
+    kit_open(&d.k);
+    read_all(&d);
+    kit_close(&d.k);
+    unlink(lock);
+    fill_up(&d);
+    env_lock l;
+    kit_ok(env_lock_take(&l, d.k.folder, "router", &err), &err);
+    kit_ok(env_lock_note(&l, "router", 1, &err), &err);
+    env_lock_give(&l);
     assert_int_equal(kit_try_open(&d.k, false, &err), SV_E_STORE_FULL);
     assert_non_null(strstr(err.detail, "lock.mdb"));
     kit k = {.map_bytes = MIB};
@@ -233,13 +247,62 @@ static void file_size_limit(void **state)
     assert_int_equal(status, 0);
 }
 
+/* LMDB's descriptor for the meta page (opened O_DSYNC) or for all other pages. */
+static int find_fd(const kit *k, bool meta)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        char name[64], path[300];
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(name, path, sizeof path - 1);
+        if (n < 0) continue;
+        path[n] = '\0';
+        bool dsync = fcntl(fd, F_GETFL) & O_DSYNC;
+        if (strcmp(path, k->data) == 0 && dsync == meta) return fd;
+    }
+    fail_msg("no descriptor");
+    return -1;
+}
+
+/* A device that is always full in the place of the file: nothing is lost, and only a meta page that
+ * cannot be written breaks the engine, for reads, too. */
+static void device_is_full(void **state)
+{
+    (void)state;
+    for (int meta = 0; meta < 2; meta++) {
+        disk d = {0};
+        sv_error err = {0};
+        engine_txn *t;
+        kit_begin(&d.k, 64 * MIB);
+        char real[300];
+        assert_non_null(realpath(d.k.data, real));
+        snprintf(d.k.data, sizeof d.k.data, "%s", real);
+        assert_int_equal(write_rows(&d, 100), 0);
+        int fd = find_fd(&d.k, meta), keep = dup(fd), full = open("/dev/full", O_RDWR);
+        assert_int_equal(dup2(full, fd), fd);
+        assert_int_equal(write_rows(&d, 10), SV_E_STORE_FULL);
+        assert_int_equal(engine_broken(d.k.e), meta);
+        assert_int_equal(engine_begin(d.k.e, false, &t, &err), meta ? SV_E_STORE_IO : 0);
+        if (meta) assert_non_null(strstr(err.detail, "MDB_PANIC"));
+        if (!meta) engine_abort(t);
+        err = (sv_error){0};
+        if (meta) assert_int_equal(engine_begin(d.k.e, true, &t, &err), SV_E_STORE_IO);
+        if (!meta) assert_int_equal(dup2(keep, fd), fd);
+        close(full);
+        close(keep);
+        read_all(&d);
+        assert_false(engine_broken(d.k.e));
+        assert_int_equal(write_rows(&d, 10), 0);
+        read_all(&d);
+        kit_end(&d.k);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(full_disk),
-        cmocka_unit_test(room_for_n),
-        cmocka_unit_test(open_on_full_disk),
-        cmocka_unit_test(file_size_limit),
+        cmocka_unit_test(full_disk),         cmocka_unit_test(room_for_n),
+        cmocka_unit_test(open_on_full_disk), cmocka_unit_test(file_size_limit),
+        cmocka_unit_test(device_is_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,11 +15,11 @@
 enum { ROWS = 5000, STEP_ROWS = 600, RAISE = 500 };
 
 /* In a child: the sync of a commit at which it is killed, and whether before or after. */
-static int kill_at, killed_after;
+static atomic_int kill_at, killed_after;
 
 int fdatasync(int fd)
 {
-    bool now = kill_at > 0 && --kill_at == 0;
+    bool now = atomic_load(&kill_at) > 0 && atomic_fetch_sub(&kill_at, 1) == 1;
     if (now && !killed_after) kill(getpid(), SIGKILL);
     int rc = (int)syscall(SYS_fdatasync, fd);
     if (now) kill(getpid(), SIGKILL);

@@ -73,7 +73,7 @@ static void many_writes_few_commits(void **state)
     let_go(l, &h);
     free_jobs(l, jobs, 64);
     store_stat st = stats_of(l);
-    assert_int_equal(st.commits - before, 1);
+    assert_in_range(st.commits - before, 1, 2); /* the clock may have been saved */
     assert_int_equal(st.batch_max, 65);
     assert_true(st.commit_us_last > 0);
     assert_int_equal(count_items(l), 64);
@@ -126,7 +126,7 @@ static void batches_are_bounded(void **state)
     let_go(l, &h);
     free_jobs(l, jobs, n);
     store_stat st = stats_of(l);
-    assert_int_equal(st.commits - before, 2);
+    assert_in_range(st.commits - before, 2, 3);
     assert_int_equal(st.batch_max, LIMIT_STORE_BATCH_WRITES);
 }
 
@@ -145,7 +145,7 @@ static void a_batch_is_bounded_in_bytes(void **state)
     submit_all(l, jobs, n);
     let_go(l, &h);
     free_jobs(l, jobs, n);
-    assert_in_range(stats_of(l).commits - before, 2, 3);
+    assert_in_range(stats_of(l).commits - before, 2, 4);
 }
 
 /* ---- each write for itself ---- */
@@ -396,6 +396,31 @@ static void a_full_map(void **state)
     must_recover(l, fill(l));
 }
 
+static int put_and_say(store_tx *tx, const void *in, void *out)
+{
+    *(bool *)out = true;
+    return store_put(tx, &items, in);
+}
+
+/* Who comes back when told to is let through: the store's own attempts do not take that turn. */
+static void an_attempt_when_told(void **state)
+{
+    life *l = *state;
+    sv_error err;
+    item it = {.id = 300000, .data = {ballast, sizeof ballast}};
+    l->spec.map_bytes = 2 << 20;
+    must_open(l, &item_schema);
+    fill(l);
+    for (int i = 0; i < 5; i++) {
+        bool ran = false;
+        while (write_now(l, put_and_say, &it, &ran, &err) == 0)
+            it.id++;
+        if (i > 0) assert_true(ran);
+        assert_int_equal(err.code, SV_E_STORE_FULL);
+        usleep(err.retry_after_ms * 1000);
+    }
+}
+
 static void a_full_disk(void **state)
 {
     life *l = *state;
@@ -403,6 +428,50 @@ static void a_full_disk(void **state)
     must_open(l, &item_schema);
     must_recover(l, fill(l));
     must_close(l);
+    assert_int_equal(umount(l->folder), 0);
+}
+
+static void take_all_room(life *l, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", l->folder, name);
+    FILE *f = fopen(path, "w");
+    while (fwrite(ballast, 1, 512, f) == 512 && fflush(f) == 0)
+        ;
+    fclose(f);
+}
+
+/* A process that starts while the disk is full serves reads, and writes once there is room. */
+static void opened_on_a_full_disk(void **state)
+{
+    life *l = *state;
+    char path[128];
+    sv_error err;
+    item it = {.id = 2};
+    if (mount("none", l->folder, "tmpfs", 0, "size=2m")) skip();
+    must_open(l, &item_schema);
+    assert_int_equal(must_put(l, 1, 11), 0);
+    must_close(l);
+    take_all_room(l, "junk");
+    must_open(l, &item_schema);
+    assert_int_equal(stats_of(l).state, STORE_FULL);
+    assert_int_equal(stats_of(l).epoch, 1);
+    assert_int_equal(told(l, "the store is full"), 1);
+    assert_int_equal(color_of(l, 1), 11);
+    assert_int_equal(write_now(l, put_item, &it, NULL, &err), SV_E_STORE_FULL);
+    assert_true(err.retry_after_ms > 0);
+    snprintf(path, sizeof path, "%s/junk", l->folder);
+    assert_int_equal(unlink(path), 0);
+    wait_told(l, "the store can be written again", 1);
+    assert_int_equal(stats_of(l).epoch, 2);
+    assert_int_equal(write_now(l, put_item, &it, NULL, &err), 0);
+    must_close(l);
+    /* A new one has to be written first. */
+    snprintf(path, sizeof path, "%s/data.mdb", l->folder);
+    assert_int_equal(unlink(path), 0);
+    take_all_room(l, "junk");
+    assert_int_equal(try_open(l, &item_schema, &err), SV_E_STORE_FULL);
+    assert_int_equal(err.code, SV_E_STORE_FULL);
     assert_int_equal(umount(l->folder), 0);
 }
 
@@ -615,7 +684,9 @@ int main(void)
         TEST(closing_finishes_what_waits),
         TEST(a_lost_environment_is_not_written),
         TEST(a_full_map),
+        TEST(an_attempt_when_told),
         TEST(a_full_disk),
+        TEST(opened_on_a_full_disk),
         TEST(a_large_write_fails_alone),
         TEST(one_failed_commit),
         TEST(a_disk_that_stays_broken),

@@ -35,18 +35,19 @@ int blob_key(const store_table *t, sv_str key, tuple *ret)
     return tuple_append(ret, key);
 }
 
-bool blob_head_read(sv_str value, blob_head *ret)
+bool blob_head_read(sv_str key, sv_str value, blob_head *ret)
 {
-    if (value.n != HEAD_BYTES) return false;
+    if (!checksum_take(key, value, &value) || value.n != HEAD_BYTES) return false;
     *ret = (blob_head){(int64_t)get_be64(value.p), get_be64(value.p + 8)};
     return ret->number > 0;
 }
 
 static int head_write(store_tx *tx, const tuple *where, const blob_head *h)
 {
-    char value[HEAD_BYTES];
-    put_be64(value, (uint64_t)h->number);
-    put_be64(value + 8, h->size);
+    char value[STORE_CHECKSUM + HEAD_BYTES];
+    put_be64(value + STORE_CHECKSUM, (uint64_t)h->number);
+    put_be64(value + STORE_CHECKSUM + 8, h->size);
+    checksum_set(tuple_str(where), value, sizeof value);
     return tx_put(tx, tx->store->sys.blobs, tuple_str(where), (sv_str){value, sizeof value}, false);
 }
 
@@ -114,7 +115,7 @@ static int read_head(store_tx *tx, const tuple *where, blob_head *ret)
     sv_str value;
     int rc = engine_get(tx->txn, tx->store->sys.blobs, tuple_str(where), &value, tx->err);
     if (rc) return rc == SV_E_NOT_FOUND ? rc : tx_failed(tx, rc);
-    return blob_head_read(value, ret) ? 0 : damaged(tx);
+    return blob_head_read(tuple_str(where), value, ret) ? 0 : damaged(tx);
 }
 
 /* ---- public ---- */

@@ -245,7 +245,7 @@ static void check_blob(walk *w, sv_str key, sv_str value)
     table_state *t = owner_of(w, &rest);
     if (t && !there(w, t->table, rest))
         problem(c, key, "table %s: a blob has no row", t->spec->name);
-    if (!blob_head_read(value, &h)) {
+    if (!blob_head_read(key, value, &h)) {
         problem(c, key, "a blob's size cannot be read");
         return;
     }

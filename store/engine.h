@@ -27,6 +27,7 @@ typedef struct engine_spec {
     uint32_t tables;  /* most tables at once */
     bool read_only;   /* for verification: no lock file, nothing is created or changed, and the
                          whole structure is checked first: what passes cannot crash LMDB */
+    bool trusted;     /* read_only: without that check, for what was open a moment ago */
 } engine_spec;
 
 /* Refuses what is no environment (SV_E_STORE_FOREIGN), and one whose file is shorter than what it

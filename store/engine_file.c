@@ -287,7 +287,7 @@ static int walk_node(file *f, uint64_t number, uint32_t depth, const char *page,
                      uint64_t *room)
 {
     node n;
-    uint32_t at;
+    uint32_t at = 0;
     bool leaf = depth == 1;
     int rc = get_node(f, page, index, leaf, &n, &at, room);
     /* The first key of a branch stands for nothing. */

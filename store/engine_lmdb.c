@@ -231,10 +231,11 @@ int engine_open(const engine_spec *spec, engine **ret, sv_error *err)
         return open_fail(ENAMETOOLONG, "opening", "the folder", err);
     snprintf(lock, sizeof lock, "%s/lock.mdb", spec->folder);
     engine_file file = {0};
-    int rc = engine_file_check(data, spec->read_only, &file, err);
+    bool deep = spec->read_only && !spec->trusted;
+    int rc = engine_file_check(data, deep, &file, err);
     if (rc == SV_E_NOT_FOUND && !spec->read_only) {
         rc = make_file(data, err);
-        if (rc == 0) rc = engine_file_check(data, spec->read_only, &file, err);
+        if (rc == 0) rc = engine_file_check(data, deep, &file, err);
     }
     if (rc == SV_E_NOT_FOUND) {
         sv_fail(err, SV_E_STORE_FOREIGN, NULL, "There is no store in this folder.");

@@ -1,7 +1,7 @@
 /*  internal.h - inside of store/: what its files share.
  *
  *  Tables of an environment: "t.NAME" rows, "i.NAME.INDEX" indexes, and the system's own:
- *    sys.meta    text -> bytes: service, version, epoch, clock, built indexes, migration position
+ *    sys.meta    text -> checksum, bytes: service, version, epoch, clock, built indexes, migration position
  *    sys.expiry  (expires_ms, table, key) -> ""
  *    sys.blobs   (table, key) -> number, size      sys.chunks  (number, n) -> bytes
  *    sys.drops   (number) -> next chunk: blobs that nobody has any more, taken away piece by piece
@@ -129,6 +129,7 @@ struct store_tx {
     uint64_t changes; /* grows with each write: cursors place themselves anew */
     size_t bytes;     /* written; bounded by LIMIT_STORE_WRITE_BYTES */
     int failed;       /* first failure of the engine or of memory: the function fails with it */
+    struct store_scan *scans; /* open ones */
 };
 
 /* ---- schema.c: declarations made ready; tables opened ---- */
@@ -183,13 +184,17 @@ int row_there(store_tx *tx, table_state *t, sv_str key);
 /* Deletes a row whose key bytes are known, with all that belongs to it. */
 int row_delete(store_tx *tx, table_state *t, sv_str key);
 
+/* ---- scan.c ---- */
+/* Closes what a function left open; before its transaction ends. */
+void scan_close_all(store_tx *tx);
+
 /* ---- blob.c ---- */
 typedef struct blob_head {
     int64_t number;
     uint64_t size;
 } blob_head;
 int blob_key(const store_table *t, sv_str key, tuple *ret);
-bool blob_head_read(sv_str value, blob_head *ret);
+bool blob_head_read(sv_str key, sv_str value, blob_head *ret);
 /* One chunk checked, *ret in the map. SV_E_STORE_DAMAGED. */
 int blob_chunk(store_tx *tx, const blob_head *h, uint64_t n, sv_str *ret);
 int blob_drop_key(store_tx *tx, const table_state *t, sv_str key);
@@ -255,6 +260,9 @@ void store_shut(store *s);
 /* Opens the engine again. `other`: other data may lie there than what was closed; then it is brought
  * to the schema and gets a new epoch. Otherwise it has to be what was acknowledged. */
 int store_enter(store *s, bool other, sv_error *err);
+/* After store_enter failed: a disk that cannot be written can often be read. Only what was
+ * acknowledged is shown. */
+void store_enter_to_read(store *s);
 void store_unshut(store *s);
 /* Sets op->code to `rc` and op->error to its words. */
 int store_settle(store *s, store_op *op, int rc);

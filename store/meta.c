@@ -1,4 +1,4 @@
-/*  meta.c - single values in sys.meta: text -> bytes; numbers as 8 bytes, big-endian. */
+/*  meta.c - single values in sys.meta: text -> checksum and bytes; numbers as 8 bytes, big-endian. */
 #include "internal.h"
 
 enum { INT_BYTES = 8 };
@@ -11,10 +11,14 @@ static int64_t int_read(const char *p)
     return (int64_t)v;
 }
 
+static int damaged(const char *name, sv_error *err)
+{
+    return sv_fail(err, SV_E_STORE_DAMAGED, name, "The environment's %s cannot be read.", name);
+}
+
 static int int_of(sv_str value, const char *name, int64_t *ret, sv_error *err)
 {
-    if (value.n != INT_BYTES)
-        return sv_fail(err, SV_E_STORE_DAMAGED, name, "The environment's %s cannot be read.", name);
+    if (value.n != INT_BYTES) return damaged(name, err);
     *ret = int_read(value.p);
     return 0;
 }
@@ -23,8 +27,10 @@ static int int_of(sv_str value, const char *name, int64_t *ret, sv_error *err)
 static int find(store_tx *tx, const char *name, sv_str *ret)
 {
     if (tx->failed) return tx->failed;
-    int rc = engine_get(tx->txn, tx->store->sys.meta, sv_cstr(name), ret, tx->err);
-    return rc && rc != SV_E_NOT_FOUND ? tx_failed(tx, rc) : rc;
+    sv_str value;
+    int rc = engine_get(tx->txn, tx->store->sys.meta, sv_cstr(name), &value, tx->err);
+    if (rc) return rc == SV_E_NOT_FOUND ? rc : tx_failed(tx, rc);
+    return checksum_take(sv_cstr(name), value, ret) ? 0 : tx_failed(tx, damaged(name, tx->err));
 }
 
 int meta_get(store_tx *tx, const char *name, sv_str *ret)
@@ -40,7 +46,12 @@ int meta_get(store_tx *tx, const char *name, sv_str *ret)
 
 int meta_put(store_tx *tx, const char *name, sv_str value)
 {
-    return tx_put(tx, tx->store->sys.meta, sv_cstr(name), value, false);
+    char *bytes = arena_alloc(tx->arena, STORE_CHECKSUM + value.n);
+    if (bytes == NULL) return tx_failed(tx, sv_fail(tx->err, SV_E_NO_MEMORY, NULL, NULL));
+    if (value.n) memcpy(bytes + STORE_CHECKSUM, value.p, value.n);
+    checksum_set(sv_cstr(name), bytes, STORE_CHECKSUM + value.n);
+    return tx_put(tx, tx->store->sys.meta, sv_cstr(name), (sv_str){bytes, STORE_CHECKSUM + value.n},
+                  false);
 }
 
 int meta_delete(store_tx *tx, const char *name)
@@ -73,6 +84,7 @@ int meta_fence(store *s, engine_txn *txn, sv_error *err)
     int rc = engine_get(txn, s->sys.meta, sv_cstr("epoch"), &value, err);
     if (rc == SV_E_NOT_FOUND)
         return sv_fail(err, SV_E_STORE_DAMAGED, "epoch", "The environment has no epoch.");
+    if (rc == 0 && !checksum_take(sv_cstr("epoch"), value, &value)) rc = damaged("epoch", err);
     if (rc == 0) rc = int_of(value, "epoch", &epoch, err);
     /* Raising it may have been a commit of unknown outcome. */
     bool ours = (uint64_t)epoch == s->epoch || (s->unraised && (uint64_t)epoch == s->epoch + 1);

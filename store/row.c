@@ -161,8 +161,8 @@ static int open_fields(store_tx *tx, table_state *t, sv_str key, arena *to, void
         const sv_field *f = &m->fields[i];
         sv_str *value = (sv_str *)((char *)row + f->offset);
         if (!(f->rules & SV_SECRET) || value->p == NULL) continue;
-        int rc = keyring_open_value(tx, row_tenant(t, row), place_of(t, key, f, place, sizeof place),
-                                    *value, to, value);
+        int rc = keyring_open_value(tx, row_tenant(t, row),
+                                    place_of(t, key, f, place, sizeof place), *value, to, value);
         if (rc) return rc;
     }
     return 0;

@@ -15,6 +15,7 @@ enum { SCAN_BYTES = 4 * LIMIT_STORE_ROW_BYTES };
 
 struct store_scan {
     store_tx *tx;
+    store_scan *next; /* open scans of tx */
     table_state *t;
     index_state *x; /* NULL: by key */
     bool reverse;
@@ -72,6 +73,8 @@ int store_scan_open(store_tx *tx, const store_range *r, store_scan **ret)
     int rc = set_bounds(s, r);
     if (rc) return rc;
     arena_init(&s->mem, SCAN_BYTES);
+    s->next = tx->scans;
+    tx->scans = s;
     *ret = s;
     return 0;
 }
@@ -170,7 +173,19 @@ sv_str store_scan_position(const store_scan *s)
 
 void store_scan_close(store_scan *s)
 {
+    store_scan **at = &s->tx->scans;
+    while (*at && *at != s)
+        at = &(*at)->next;
+    if (*at == NULL) return;
+    *at = s->next;
     engine_cursor_close(s->cursor);
     s->cursor = NULL;
+    s->left = 0;
     arena_free(&s->mem);
+}
+
+void scan_close_all(store_tx *tx)
+{
+    while (tx->scans)
+        store_scan_close(tx->scans);
 }

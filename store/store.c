@@ -148,6 +148,24 @@ int store_enter(store *s, bool other, sv_error *err)
     return other && rc == SV_E_STORE_FULL && s->unraised ? store_enter(s, false, err) : rc;
 }
 
+void store_enter_to_read(store *s)
+{
+    engine_spec spec = {
+        .folder = s->folder, .tables = most_tables(s), .read_only = true, .trusted = true};
+    sv_error err = {.code = 0};
+    uint64_t last = 0;
+    if (engine_open(&spec, &s->engine, &err)) {
+        s->engine = NULL;
+        return;
+    }
+    int rc = attach(s, &err);
+    if (rc == 0) rc = last_txn(s, &last, &err);
+    /* A commit whose outcome is unknown may be seen and yet not be on the disk. */
+    if (rc == 0 && last == s->acked_txn) return;
+    engine_close(s->engine);
+    s->engine = NULL;
+}
+
 void store_shut(store *s)
 {
     atomic_store(&s->stop_copies, true);
@@ -305,6 +323,7 @@ static int view(store *s, store_op *op)
     store_tx tx = {
         .store = s, .txn = t, .now_ms = store_clock(s), .arena = op->arena, .err = &op->error};
     rc = op->fn(&tx, op->in, op->out);
+    scan_close_all(&tx);
     engine_abort(t);
     return tx.failed ? tx.failed : rc;
 }

@@ -105,7 +105,7 @@ typedef struct store_range {
 } store_range;
 
 typedef struct store_scan store_scan;
-/* In the transaction's arena; must be closed. The range is borrowed until then. */
+/* In the transaction's arena, closed with the transaction at the latest. `after` is copied. */
 int store_scan_open(store_tx *tx, const store_range *range, store_scan **ret);
 /* True: *row is filled, valid until the next step. The table may be changed between steps. */
 bool store_scan_next(store_scan *s, void *row);

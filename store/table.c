@@ -372,6 +372,21 @@ static int first_due(store_tx *tx, tuple *entry, table_state **ret, sv_str *ret_
     return 0;
 }
 
+/* Deletes the row that an entry names, if that is its time: a damaged entry takes no row away. */
+static int take_away(store_tx *tx, table_state *t, sv_str key, sv_str entry)
+{
+    arena mem;
+    void *row;
+    tuple own;
+    arena_init(&mem, OLD_ROW_BYTES);
+    int rc = old_row(tx, t, key, &mem, &row);
+    bool due = rc == 0 && row && t->expires && row_expired(tx, t, row) &&
+               expiry_entry(t, key, row_int(t->expires, row), &own) == 0 &&
+               sv_str_eq(tuple_str(&own), entry);
+    arena_free(&mem);
+    return rc == 0 && due ? row_delete(tx, t, key) : rc;
+}
+
 int expiry_sweep(store_tx *tx, uint32_t most, uint32_t *ret)
 {
     tuple entry;
@@ -382,8 +397,7 @@ int expiry_sweep(store_tx *tx, uint32_t most, uint32_t *ret)
         rc = first_due(tx, &entry, &t, &key);
         if (rc) break;
         /* A table that is no longer declared keeps its rows; only their times are forgotten. */
-        rc = t && key.n ? row_delete(tx, t, key) : SV_E_NOT_FOUND;
-        if (rc == SV_E_NOT_FOUND) rc = 0;
+        if (t && key.n) rc = take_away(tx, t, key, tuple_str(&entry));
         if (rc == 0) rc = delete_entry(tx, tx->store->sys.expiry, &entry);
         if (rc) break;
     }

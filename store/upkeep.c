@@ -24,14 +24,20 @@ enum {
 
 /* ---- sweeping ---- */
 
+typedef struct piece {
+    uint32_t most, done;
+} piece;
+
 static int sweep_rows(store_tx *tx, void *arg)
 {
-    return expiry_sweep(tx, SWEEP_ROWS, arg);
+    piece *p = arg;
+    return expiry_sweep(tx, p->most, &p->done);
 }
 
 static int sweep_chunks(store_tx *tx, void *arg)
 {
-    return blob_sweep(tx, SWEEP_CHUNKS, arg);
+    piece *p = arg;
+    return blob_sweep(tx, p->most, &p->done);
 }
 
 static int save_clock(store_tx *tx, void *arg)
@@ -46,17 +52,30 @@ static int keep_disk(int rc)
     return rc == SV_E_STORE_FULL || rc == SV_E_STORE_IO || rc == SV_E_STORE_LOCKED ? rc : 0;
 }
 
+/* Taking away needs room too: in a full map a smaller piece may find enough. */
+static int sweep(store *s, int (*fn)(store_tx *tx, void *arg), piece *p, sv_error *err)
+{
+    for (;; p->most /= 4) {
+        sv_error why = {.code = 0};
+        p->done = 0;
+        int rc = keep_disk(writer_run_now(s, fn, p, &why));
+        if (rc == SV_E_STORE_FULL && p->most >= 4 && !engine_broken(s->engine)) continue;
+        if (rc && err && err->code == 0) *err = why;
+        return rc;
+    }
+}
+
 int upkeep_sweep(store *s, bool *ret_more, sv_error *err)
 {
-    uint32_t rows = 0, chunks = 0;
-    int rc = keep_disk(writer_run_now(s, sweep_rows, &rows, err));
+    piece rows = {.most = SWEEP_ROWS}, chunks = {.most = SWEEP_CHUNKS};
+    int rc = sweep(s, sweep_rows, &rows, err);
     if (rc) return rc;
-    rc = keep_disk(writer_run_now(s, sweep_chunks, &chunks, err));
+    rc = sweep(s, sweep_chunks, &chunks, err);
     pthread_mutex_lock(&s->mutex);
-    s->stat.expired += rows;
+    s->stat.expired += rows.done;
     bool save = s->stat.commits != s->upkeep.saved_commits;
     pthread_mutex_unlock(&s->mutex);
-    *ret_more = rows == SWEEP_ROWS || chunks == SWEEP_CHUNKS;
+    *ret_more = rows.done == rows.most || chunks.done == chunks.most;
     if (rc || !save || *ret_more) return rc;
     rc = writer_run_now(s, save_clock, NULL, err);
     pthread_mutex_lock(&s->mutex);

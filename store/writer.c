@@ -17,8 +17,9 @@
  *   READY
  *   FULL     what waited was refused; one write at each retry_at_us is let through alone, and when
  *            none comes the store tries for itself. The first that gets through: READY.
- *   FAILING  all is refused; at retry_at_us the engine is opened again and has to take a commit,
- *            which also settles a commit of unknown outcome. `refused` set: never again. */
+ *   FAILING  writes are refused, reads go on when the disk can be read; at retry_at_us the engine
+ *            is opened for writing again and has to take a commit, which also settles a commit of
+ *            unknown outcome. `refused` set: never again. */
 #include "internal.h"
 
 #include "sv_limits.h"
@@ -132,6 +133,7 @@ static int run_fn(store *s, engine_txn *t, store_op *op, int64_t now_ms, size_t 
                    .arena = op->arena,
                    .err = &op->error};
     int rc = op->fn(&tx, op->in, op->out);
+    scan_close_all(&tx);
     *bytes += tx.bytes;
     return store_settle(s, op, tx.failed ? tx.failed : rc);
 }
@@ -223,6 +225,7 @@ int writer_run_now(store *s, int (*fn)(store_tx *tx, void *arg), void *arg, sv_e
                        .arena = &mem,
                        .err = &why};
         rc = fn(&tx, arg);
+        scan_close_all(&tx);
         if (tx.failed) rc = tx.failed;
         if (rc || tx.changes == 0)
             engine_abort(t);
@@ -305,6 +308,7 @@ static int reopen(store *s, sv_error *err)
 {
     store_shut(s);
     int rc = store_enter(s, false, err);
+    if (rc == SV_E_STORE_IO || rc == SV_E_STORE_FULL) store_enter_to_read(s);
     store_unshut(s);
     return rc;
 }
@@ -422,10 +426,11 @@ static void recover(store *s)
 {
     sv_error err = {.code = 0};
     int rc = reopen(s, &err);
-    if (rc == 0) rc = upkeep_room(s, &err);
+    bool opened = rc == 0;
+    if (opened) rc = upkeep_room(s, &err);
     if (rc == 0)
         ready(s);
-    else if (rc == SV_E_STORE_FULL && s->engine)
+    else if (rc == SV_E_STORE_FULL && opened)
         trouble(s, rc, 0, &err);
     else
         failing(s, rc, &err);
@@ -476,6 +481,10 @@ static uint64_t turn(store *s)
         probe(s);
     } else if (due) {
         recover(s);
+    }
+    if (!s->refused && s->engine && engine_broken(s->engine)) {
+        sv_error err = {.code = 0};
+        reopen(s, &err); /* reads go on until the next attempt */
     }
     uint64_t next = s->upkeep.look_at_us;
     pthread_mutex_lock(&s->mutex);

@@ -269,6 +269,7 @@ static void harden(void)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a full disk, not a reason to die */
 }
 
 static int run(sv_process *p, sv_error *err)

@@ -420,6 +420,29 @@ static int do_fail_late(store_tx *tx, const void *in, void *out)
     return rc ? rc : SV_E_DENIED;
 }
 
+static int do_leave_open(store_tx *tx, const void *in, void *out)
+{
+    (void)in;
+    (void)out;
+    store_scan *s;
+    person p;
+    store_range r = {.table = &people};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(store_scan_open(tx, &r, &s), 0);
+        assert_true(store_scan_next(s, &p));
+    }
+    return SV_E_DENIED;
+}
+
+static void test_scans_left_open(void **state)
+{
+    world *w = *state;
+    fill(w);
+    assert_int_equal(read_fn(w, do_leave_open, NULL, NULL), SV_E_DENIED);
+    assert_int_equal(write_fn(w, do_leave_open, NULL, NULL), SV_E_DENIED);
+    check_all(w);
+}
+
 static void test_undone(void **state)
 {
     world *w = *state;
@@ -468,6 +491,30 @@ static void test_expiry(void **state)
     now_ms += 100000;
     assert_int_equal(write_fn(w, do_sweep, NULL, &swept), 0);
     assert_string_equal(list(w, &all), "2 3");
+    check_all(w);
+}
+
+static int do_forge_time(store_tx *tx, const void *in, void *out)
+{
+    (void)out;
+    table_state *t = schema_table(tx->store, &people);
+    tuple key, entry;
+    tuple_clear(&key);
+    assert_int_equal(row_key(&t->key, 2, false, in, &key, NULL), 0);
+    assert_int_equal(expiry_entry(t, tuple_str(&key), 1, &entry), 0);
+    return tx_put(tx, tx->store->sys.expiry, tuple_str(&entry), (sv_str){"", 0}, false);
+}
+
+static void test_forged_time(void **state)
+{
+    world *w = *state;
+    person p = someone("a", 1, NULL, 0);
+    uint32_t swept;
+    listing all = {0};
+    assert_int_equal(write_fn(w, do_put, &p, NULL), 0);
+    assert_int_equal(write_fn(w, do_forge_time, &p, NULL), 0);
+    assert_int_equal(write_fn(w, do_sweep, NULL, &swept), 0);
+    assert_string_equal(list(w, &all), "1");
     check_all(w);
 }
 
@@ -671,6 +718,8 @@ int main(void)
         T(test_unique),
         T(test_change_while_scanning),
         T(test_undone),
+        T(test_scans_left_open),
+        T(test_forged_time),
         T(test_expiry),
         T(test_blobs),
         T(test_check_finds),

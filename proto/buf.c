@@ -22,6 +22,7 @@ void buf_reset(buf *b, size_t keep)
 {
     b->n = 0;
     b->failed = false;
+    b->error = 0;
     if (b->cap > keep) {
         free(b->p);
         b->p = NULL;
@@ -29,23 +30,24 @@ void buf_reset(buf *b, size_t keep)
     }
 }
 
+static char *fail(buf *b, int error)
+{
+    b->failed = true;
+    b->error = error;
+    return NULL;
+}
+
 char *buf_room(buf *b, size_t n)
 {
     if (b->failed) return NULL;
-    if (n > b->max || b->n > b->max - n) {
-        b->failed = true;
-        return NULL;
-    }
+    if (n > b->max || b->n > b->max - n) return fail(b, SV_E_TOO_LARGE);
     if (b->n + n > b->cap) {
         size_t cap = b->cap ? b->cap : 256;
         while (cap < b->n + n)
             cap *= 2;
         if (cap > b->max) cap = b->max;
         char *p = realloc(b->p, cap);
-        if (p == NULL) {
-            b->failed = true;
-            return NULL;
-        }
+        if (p == NULL) return fail(b, SV_E_NO_MEMORY);
         b->p = p;
         b->cap = cap;
     }
@@ -57,18 +59,11 @@ void buf_added(buf *b, size_t n)
     b->n += n;
 }
 
-static int put_failed(const buf *b, size_t n)
-{
-    /* One that failed before is treated as full: that is nearly always why. */
-    bool full = n > b->max || b->n > b->max - n || b->cap == b->max;
-    return full ? SV_E_TOO_LARGE : SV_E_NO_MEMORY;
-}
-
 int buf_put(buf *b, const void *p, size_t n)
 {
-    if (n == 0) return b->failed ? SV_E_TOO_LARGE : 0;
+    if (n == 0) return b->error;
     char *to = buf_room(b, n);
-    if (to == NULL) return put_failed(b, n);
+    if (to == NULL) return b->error;
     memcpy(to, p, n);
     b->n += n;
     return 0;
@@ -94,7 +89,7 @@ int buf_printf(buf *b, const char *fmt, ...)
     if (n < 0) return SV_E_INTERNAL;
     if ((size_t)n < sizeof small) return buf_put(b, small, (size_t)n);
     char *to = buf_room(b, (size_t)n + 1);
-    if (to == NULL) return put_failed(b, (size_t)n + 1);
+    if (to == NULL) return b->error;
     va_start(ap, fmt);
     vsnprintf(to, (size_t)n + 1, fmt, ap);
     va_end(ap);

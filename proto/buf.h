@@ -13,6 +13,7 @@ typedef struct buf {
     size_t cap;
     size_t max;
     bool failed;
+    int error; /* why: SV_E_TOO_LARGE or SV_E_NO_MEMORY */
 } buf;
 
 void buf_init(buf *b, size_t max);

@@ -443,5 +443,5 @@ int message_encode(const sv_message *m, const void *src, buf *out)
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, write_buf);
     pack_map(&pk, m, src);
-    return out->failed ? SV_E_TOO_LARGE : 0;
+    return out->error;
 }

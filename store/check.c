@@ -155,6 +155,10 @@ static void *read_row(walk *w, table_state *t, sv_str key, sv_str bytes, bool op
                          : row_decode_sealed(w->tx, t, key, bytes, &w->mem, row);
     w->tx->err = err;
     if (rc == 0) return row;
+    if (rc == SV_E_NO_MEMORY) {
+        tx_failed(w->tx, sv_fail(err, rc, NULL, NULL));
+        return NULL;
+    }
     problem(w->arg, key, "table %s: %s", t->spec->name,
             quiet.message[0] ? quiet.message : sv_error_lookup(rc)->text);
     return NULL;
@@ -316,7 +320,7 @@ static bool dump_entry(walk *w, const part *p, sv_str key, sv_str value)
         buf_puts(d->out, "\"");
     }
     buf_puts(d->out, "}\n");
-    if (d->out->failed) a->rc = SV_E_TOO_LARGE;
+    if (d->out->failed) a->rc = d->out->error;
     return a->rc == 0 && d->out->n - a->start < d->most;
 }
 

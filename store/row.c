@@ -203,8 +203,9 @@ int row_encode(store_tx *tx, table_state *t, sv_str key, const void *row, sv_str
     buf *out = &tx->store->row;
     buf_reset(out, 4096);
     buf_put(out, "\0\0\0\0", STORE_CHECKSUM);
-    message_encode(t->stored, row, out);
-    if (out->failed)
+    rc = message_encode(t->stored, row, out);
+    if (rc == SV_E_NO_MEMORY) return tx_failed(tx, sv_fail(tx->err, rc, NULL, NULL));
+    if (rc)
         return sv_fail(tx->err, SV_E_TOO_LARGE, t->spec->name,
                        "A row may have at most %d bytes; keep larger things as blobs.",
                        LIMIT_STORE_ROW_BYTES);

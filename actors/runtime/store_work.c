@@ -110,7 +110,7 @@ static void put_json(const sv_field *f, const void *at, buf *out)
     case SV_T_STRS:
     case SV_T_MSG: break;
     }
-    assert(!"a reply that is shown to people has plain fields and lists of them");
+    assert(false && "a reply that is shown to people has plain fields and lists of them");
 }
 
 int work_json(const sv_message *m, const void *reply, buf *out)

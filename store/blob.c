@@ -66,7 +66,7 @@ static void chunk_key(const blob_head *h, uint64_t n, tuple *ret)
 int blob_chunk(store_tx *tx, const blob_head *h, uint64_t n, sv_str *ret)
 {
     tuple key;
-    sv_str value;
+    sv_str value = {NULL, 0};
     chunk_key(h, n, &key);
     int rc = engine_get(tx->txn, tx->store->sys.chunks, tuple_str(&key), &value, tx->err);
     if (rc == SV_E_NOT_FOUND) return damaged(tx);
@@ -112,7 +112,7 @@ static int find(store_tx *tx, const store_table *table, const void *row, tuple *
 
 static int read_head(store_tx *tx, const tuple *where, blob_head *ret)
 {
-    sv_str value;
+    sv_str value = {NULL, 0};
     int rc = engine_get(tx->txn, tx->store->sys.blobs, tuple_str(where), &value, tx->err);
     if (rc) return rc == SV_E_NOT_FOUND ? rc : tx_failed(tx, rc);
     return blob_head_read(tuple_str(where), value, ret) ? 0 : damaged(tx);
@@ -155,7 +155,7 @@ static int append(store_tx *tx, blob_head *h, sv_str bytes)
 int store_blob_append(store_tx *tx, const store_table *t, const void *row, sv_str bytes)
 {
     tuple where;
-    blob_head h;
+    blob_head h = {0};
     int rc = find(tx, t, row, &where);
     if (rc) return rc;
     rc = read_head(tx, &where, &h);
@@ -167,7 +167,7 @@ int store_blob_append(store_tx *tx, const store_table *t, const void *row, sv_st
 int store_blob_size(store_tx *tx, const store_table *t, const void *row, uint64_t *ret)
 {
     tuple where;
-    blob_head h;
+    blob_head h = {0};
     int rc = find(tx, t, row, &where);
     if (rc == 0) rc = read_head(tx, &where, &h);
     if (rc == 0) *ret = h.size;
@@ -178,12 +178,12 @@ int store_blob_read(store_tx *tx, const store_table *t, const void *row, uint64_
                     size_t n, size_t *got)
 {
     tuple where;
-    blob_head h;
+    blob_head h = {0};
     int rc = find(tx, t, row, &where);
     if (rc == 0) rc = read_head(tx, &where, &h);
     *got = 0;
     while (rc == 0 && n > 0 && offset < h.size) {
-        sv_str chunk;
+        sv_str chunk = {"", 0};
         rc = blob_chunk(tx, &h, offset / LIMIT_STORE_CHUNK_BYTES, &chunk);
         if (rc) break;
         uint32_t skip = (uint32_t)(offset % LIMIT_STORE_CHUNK_BYTES);
@@ -198,7 +198,7 @@ int store_blob_read(store_tx *tx, const store_table *t, const void *row, uint64_
 
 static int drop(store_tx *tx, const tuple *where)
 {
-    blob_head h;
+    blob_head h = {0};
     tuple number;
     int rc = read_head(tx, where, &h);
     if (rc) return rc;
@@ -243,7 +243,7 @@ static int first_key(store_tx *tx, engine_table table, const tuple *from, tuple 
 static int sweep_one(store_tx *tx)
 {
     const system_tables *sys = &tx->store->sys;
-    tuple start = {.n = 1, .b = {0}}, number, chunk;
+    tuple start = {.n = 1, .b = {0}}, number = {.n = 0}, chunk = {.n = 0};
     int rc = first_key(tx, sys->drops, &start, &number);
     if (rc) return rc;
     rc = first_key(tx, sys->chunks, &number, &chunk);

@@ -27,7 +27,7 @@ static int int_of(sv_str value, const char *name, int64_t *ret, sv_error *err)
 static int find(store_tx *tx, const char *name, sv_str *ret)
 {
     if (tx->failed) return tx->failed;
-    sv_str value;
+    sv_str value = {NULL, 0};
     int rc = engine_get(tx->txn, tx->store->sys.meta, sv_cstr(name), &value, tx->err);
     if (rc) return rc == SV_E_NOT_FOUND ? rc : tx_failed(tx, rc);
     return checksum_take(sv_cstr(name), value, ret) ? 0 : tx_failed(tx, damaged(name, tx->err));
@@ -35,7 +35,7 @@ static int find(store_tx *tx, const char *name, sv_str *ret)
 
 int meta_get(store_tx *tx, const char *name, sv_str *ret)
 {
-    sv_str value;
+    sv_str value = {NULL, 0};
     int rc = find(tx, name, &value);
     if (rc) return rc;
     char *copy = arena_copy(tx->arena, value);
@@ -62,7 +62,7 @@ int meta_delete(store_tx *tx, const char *name)
 
 int meta_get_int(store_tx *tx, const char *name, int64_t *ret)
 {
-    sv_str value;
+    sv_str value = {NULL, 0};
     int rc = find(tx, name, &value);
     if (rc) return rc;
     rc = int_of(value, name, ret, tx->err);
@@ -79,7 +79,7 @@ int meta_put_int(store_tx *tx, const char *name, int64_t value)
 
 int meta_fence(store *s, engine_txn *txn, sv_error *err)
 {
-    sv_str value;
+    sv_str value = {NULL, 0};
     int64_t epoch = 0;
     int rc = engine_get(txn, s->sys.meta, sv_cstr("epoch"), &value, err);
     if (rc == SV_E_NOT_FOUND)

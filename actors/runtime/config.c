@@ -30,9 +30,9 @@ enum {
 
 /* Environment variables of this prefix that are no settings. */
 static const char *const other_env[] = {
-    "SAMOVAR_CONFIG",   "SAMOVAR_BUS",        "SAMOVAR_BUS_KEY",
-    "SAMOVAR_KEY",      "SAMOVAR_CONTROL_FD", "SAMOVAR_TICKET_FD", "SAMOVAR_ROOT_KEY_FD",
-    "SAMOVAR_INSTANCE", "SAMOVAR_READY_FD",   "SAMOVAR_BIN",
+    "SAMOVAR_CONFIG",     "SAMOVAR_BUS",       "SAMOVAR_BUS_KEY",     "SAMOVAR_KEY",
+    "SAMOVAR_CONTROL_FD", "SAMOVAR_TICKET_FD", "SAMOVAR_ROOT_KEY_FD", "SAMOVAR_INSTANCE",
+    "SAMOVAR_READY_FD",   "SAMOVAR_BIN",
 };
 
 extern char **environ;

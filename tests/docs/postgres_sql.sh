@@ -96,11 +96,12 @@ done
 # ---- several connections ----
 
 declare -A to from
-connect() { # LETTER
-    local in out
-    mkfifo "$work/$1.in" "$work/$1.out"
-    "${sql[@]}" -q -At <"$work/$1.in" >"$work/$1.out" 2>&1 &
-    exec {in}>"$work/$1.in" {out}<"$work/$1.out"
+connections=0
+connect() { # LETTER: each connection has pipes of its own, an earlier one may still be ending
+    local in out pipe=$work/$1.$((++connections))
+    mkfifo "$pipe.in" "$pipe.out"
+    "${sql[@]}" -q -At <"$pipe.in" >"$pipe.out" 2>&1 &
+    exec {in}>"$pipe.in" {out}<"$pipe.out"
     to[$1]=$in from[$1]=$out
     { cat "$vectors/session.sql" "$vectors/statements.sql"; printf '\\set VERBOSITY sqlstate\n\\set QUIET off\n'; } >&"$in"
 }

@@ -28,6 +28,20 @@ static int io_fail(const char *what, const char *path, sv_error *err)
     return SV_E_IO;
 }
 
+/* A new folder's name is in its parent: without this it may be gone after a loss of power. Where
+ * the parent may not be read, the system decides. */
+static void sync_parent(const char *path)
+{
+    char parent[PATH];
+    const char *slash = strrchr(path, '/');
+    int n = slash == NULL || slash == path ? 1 : (int)(slash - path);
+    snprintf(parent, sizeof parent, "%.*s", n, slash == NULL ? "." : path);
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
 static int make_folder(const char *folder, sv_error *err)
 {
     char path[PATH];
@@ -39,7 +53,10 @@ static int make_folder(const char *folder, sv_error *err)
         if (*p != '/' && *p != '\0') continue;
         char end = *p;
         *p = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST) return io_fail("making", path, err);
+        if (mkdir(path, 0700) == 0)
+            sync_parent(path);
+        else if (errno != EEXIST)
+            return io_fail("making", path, err);
         if (end == '\0') break;
         *p = end;
     }

@@ -76,6 +76,10 @@ int message_to_json(const sv_message *m, sv_str msgpack, bool redact_unknown, bu
  * place. */
 int message_from_json(const sv_message *m, sv_str json, buf *out, sv_error *err);
 
+/* Appends the value in the one spelling that message_from_json writes: integers, lengths and counts
+ * as short as they can be, floats in 64 bits, the order of keys kept. */
+int message_canonical(sv_str msgpack, buf *out, sv_error *err);
+
 /* The descriptor called `name` ("bus_hello"), or NULL. */
 const sv_message *message_by_name(const char *name);
 /* Calls back for every declared message, in order of declaration. */

@@ -517,3 +517,46 @@ int message_from_json(const sv_message *m, sv_str json, buf *out, sv_error *err)
     if (rc) out->n = start;
     return rc;
 }
+
+/* ---- msgpack to msgpack ---- */
+
+static int put_header(buf *out, const header_codes *c, uint32_t n)
+{
+    uint8_t header[5];
+    return buf_put(out, header, make_header(c, n, header));
+}
+
+static int put_head(buf *out, const head *h)
+{
+    uint64_t bits;
+    switch (h->kind) {
+    case K_NIL: return buf_putc(out, (char)0xc0);
+    case K_BOOL: return buf_putc(out, (char)(h->b ? 0xc3 : 0xc2));
+    case K_UINT: return put_uint(out, h->u);
+    case K_INT: return put_int(out, h->i);
+    case K_NUM: memcpy(&bits, &h->d, sizeof bits); return put_number(out, 0xcb, bits, 8);
+    case K_STR: return put_header(out, &str_codes, h->n);
+    case K_BIN: return put_header(out, &bin_codes, h->n);
+    case K_ARRAY: return put_header(out, &array_codes, h->n);
+    case K_MAP: return put_header(out, &map_codes, h->n);
+    }
+    return SV_E_INTERNAL;
+}
+
+int message_canonical(sv_str msgpack, buf *out, sv_error *err)
+{
+    int rc = skim_msgpack(msgpack, LIMIT_DEPTH, LIMIT_NODES, err);
+    if (rc) return rc;
+    const uint8_t *p = (const uint8_t *)msgpack.p, *end = p + msgpack.n;
+    size_t start = out->n;
+    while (rc == 0 &&
+           p < end) { /* a value's head says how many values follow: none needs counting */
+        head h = take_head(&p);
+        rc = put_head(out, &h);
+        if (rc || (h.kind != K_STR && h.kind != K_BIN)) continue;
+        rc = buf_put(out, p, h.n);
+        p += h.n;
+    }
+    if (rc) out->n = start;
+    return rc ? sv_fail(err, rc, NULL, NULL) : 0;
+}

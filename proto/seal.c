@@ -14,18 +14,13 @@ struct seal_key {
     uint8_t b[SEAL_KEY];
 };
 
-enum {
-    FORMAT = 1,
-    VERSION_AT = 1,
-    NONCE_AT = VERSION_AT + 4,
-    NONCE = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
-    CIPHER_AT = NONCE_AT + NONCE,
-    TAG = crypto_aead_xchacha20poly1305_ietf_ABYTES
-};
+enum { FORMAT = 1, VERSION_AT = 1, NONCE_AT = VERSION_AT + 4, CIPHER_AT = NONCE_AT + SEAL_NONCE };
 
 _Static_assert(SEAL_KEY == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "a seal_key opens values");
 _Static_assert(SEAL_KEY <= crypto_generichash_KEYBYTES_MAX, "a seal_key keys BLAKE2b");
-_Static_assert(SEAL_OVERHEAD == CIPHER_AT + TAG, "the bytes that seal.h shows");
+_Static_assert(SEAL_NONCE == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "its nonce");
+_Static_assert(SEAL_TAG == crypto_aead_xchacha20poly1305_ietf_ABYTES, "its tag");
+_Static_assert(SEAL_OVERHEAD == CIPHER_AT + SEAL_TAG, "the bytes that seal.h shows");
 _Static_assert(SEAL_SALT == crypto_pwhash_SALTBYTES, "Argon2id's salt");
 _Static_assert(sizeof(crypto_generichash_state) <= sizeof(file_hash), "it holds BLAKE2b's state");
 _Static_assert(_Alignof(file_hash) == 64, "as BLAKE2b's state wants to be aligned");
@@ -124,7 +119,7 @@ int seal_put(const seal_key *k, uint32_t version, sv_str place, sv_str plain, bu
     to[0] = FORMAT;
     for (int i = 0; i < 4; i++)
         to[VERSION_AT + i] = (uint8_t)(version >> (24 - 8 * i));
-    randombytes_buf(to + NONCE_AT, NONCE);
+    randombytes_buf(to + NONCE_AT, SEAL_NONCE);
     rc = crypto_aead_xchacha20poly1305_ietf_encrypt(to + CIPHER_AT, NULL, bytes(plain), plain.n,
                                                     bytes(place), place.n, NULL, to + NONCE_AT,
                                                     k->b);
@@ -149,15 +144,21 @@ int seal_version(sv_str sealed, uint32_t *ret)
     return 0;
 }
 
-/* `to` has room for the plain bytes. What does not open leaves zeros there. */
-static int open_to(const seal_key *k, sv_str place, sv_str sealed, uint8_t *to)
+int seal_open_parts(const seal_key *k, const uint8_t nonce[SEAL_NONCE], sv_str place, sv_str cipher,
+                    const uint8_t tag[SEAL_TAG], uint8_t *to)
 {
-    const uint8_t *p = bytes(sealed);
-    return crypto_aead_xchacha20poly1305_ietf_decrypt(to, NULL, NULL, p + CIPHER_AT,
-                                                      sealed.n - CIPHER_AT, bytes(place), place.n,
-                                                      p + NONCE_AT, k->b)
+    return crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
+               to, NULL, bytes(cipher), cipher.n, tag, bytes(place), place.n, nonce, k->b)
                ? SV_E_STORE_KEY
                : 0;
+}
+
+/* `sealed` is well formed and `to` has room for the plain bytes. */
+static int open_to(const seal_key *k, sv_str place, sv_str sealed, uint8_t *to)
+{
+    sv_str cipher = {sealed.p + CIPHER_AT, sealed.n - SEAL_OVERHEAD};
+    return seal_open_parts(k, bytes(sealed) + NONCE_AT, place, cipher, bytes(cipher) + cipher.n,
+                           to);
 }
 
 int seal_open(const seal_key *k, sv_str place, sv_str sealed, buf *out)

@@ -13,7 +13,13 @@
 #include "buf.h"
 #include "sv_types.h"
 
-enum { SEAL_KEY = 32, SEAL_OVERHEAD = 1 + 4 + 24 + 16, SEAL_SALT = 16 };
+enum {
+    SEAL_KEY = 32,
+    SEAL_NONCE = 24,
+    SEAL_TAG = 16,
+    SEAL_OVERHEAD = 1 + 4 + SEAL_NONCE + SEAL_TAG,
+    SEAL_SALT = 16
+};
 
 typedef struct seal_key seal_key;
 
@@ -37,6 +43,10 @@ int seal_put(const seal_key *k, uint32_t version, sv_str place, sv_str plain, bu
 int seal_version(sv_str sealed, uint32_t *ret);
 /* Appends the plain bytes to `out`; wipe them with seal_wipe when done. */
 int seal_open(const seal_key *k, sv_str place, sv_str sealed, buf *out);
+/* What seal_open does inside, of any length: the plain bytes, as many as `cipher` has, to `to`. What
+ * does not open leaves zeros there. */
+int seal_open_parts(const seal_key *k, const uint8_t nonce[SEAL_NONCE], sv_str place, sv_str cipher,
+                    const uint8_t tag[SEAL_TAG], uint8_t *to);
 /* A key sealed by another key, and back. */
 int seal_wrap(const seal_key *by, uint32_t version, sv_str place, const seal_key *k, buf *out);
 int seal_unwrap(const seal_key *by, sv_str place, sv_str sealed, seal_key **ret);

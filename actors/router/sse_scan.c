@@ -10,15 +10,17 @@
 
 void sse_init(sse_scan *s)
 {
-    *s = (sse_scan){.line_start = true};
+    *s = (sse_scan){.line_start = true, .retry_ms = -1};
     buf_init(&s->held, SSE_EVENT_BYTES);
     buf_init(&s->joined, SSE_EVENT_BYTES);
+    buf_init(&s->id, SSE_ID_BYTES);
 }
 
 void sse_free(sse_scan *s)
 {
     buf_free(&s->held);
     buf_free(&s->joined);
+    buf_free(&s->id);
 }
 
 size_t sse_held(const sse_scan *s)
@@ -40,25 +42,74 @@ static bool next_line(sv_str event, size_t *at, sv_str *line)
     return true;
 }
 
-static bool data_line(sv_str line, sv_str *value)
+/* Whether the line is of the field `name`, of `n` bytes; its value without the first space. */
+static bool field_line(sv_str line, const char *name, uint32_t n, sv_str *value)
 {
-    if (line.n < 4 || memcmp(line.p, "data", 4) != 0) return false;
-    if (line.n > 4 && line.p[4] != ':') return false;
-    uint32_t skip = line.n == 4 ? 4 : line.n > 5 && line.p[5] == ' ' ? 6 : 5;
+    if (line.n < n || memcmp(line.p, name, n) != 0) return false;
+    if (line.n > n && line.p[n] != ':') return false;
+    uint32_t skip = line.n == n ? n : line.n > n + 1 && line.p[n + 1] == ' ' ? n + 2 : n + 1;
     *value = (sv_str){line.p + skip, line.n - skip};
     return true;
 }
 
-/* The data of an event: in place when it is one line. */
+/* Digits alone; beyond sixteen of them the number is large enough. */
+static void read_retry(sv_str digits, int64_t *retry_ms)
+{
+    int64_t v = 0;
+    for (uint32_t i = 0; i < digits.n; i++) {
+        if (digits.p[i] < '0' || digits.p[i] > '9') return;
+        if (v < 1000000000000000) v = v * 10 + (digits.p[i] - '0');
+    }
+    if (digits.n) *retry_ms = v;
+}
+
+/* A line that is not data. */
+static int other_line(sse_scan *s, sv_str line)
+{
+    sv_str value;
+    if (field_line(line, "event", 5, &value)) {
+        s->type = value;
+    } else if (field_line(line, "retry", 5, &value)) {
+        read_retry(value, &s->retry_ms);
+    } else if (field_line(line, "id", 2, &value)) {
+        if (value.n > SSE_ID_BYTES || (value.n && memchr(value.p, 0, value.n))) return 0;
+        buf_reset(&s->id, SSE_ID_BYTES);
+        return buf_put(&s->id, value.p, value.n);
+    }
+    return 0;
+}
+
+/* Without the byte order mark that a stream may begin with. */
+static sv_str without_mark(const sse_scan *s, sv_str text)
+{
+    bool mark = !s->begun && text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0;
+    return mark ? (sv_str){text.p + 3, text.n - 3} : text;
+}
+
+int64_t sse_retry(const sse_scan *s)
+{
+    sv_str held = without_mark(s, buf_str(&s->held)), line, value;
+    int64_t retry_ms = s->retry_ms;
+    for (size_t at = 0; next_line(held, &at, &line);)
+        if (line.p + line.n < held.p + held.n && field_line(line, "retry", 5, &value))
+            read_retry(value, &retry_ms);
+    return retry_ms;
+}
+
+/* The data of an event, in place when it is one line; its other fields to the scan. */
 static int data_of(sse_scan *s, sv_str event, sv_str *data)
 {
     sv_str line, value;
     int lines = 0;
     *data = (sv_str){NULL, 0};
-    if (!s->begun && event.n >= 3 && memcmp(event.p, "\xef\xbb\xbf", 3) == 0)
-        event = (sv_str){event.p + 3, event.n - 3};
+    s->type = (sv_str){NULL, 0};
+    event = without_mark(s, event);
     for (size_t at = 0; next_line(event, &at, &line);) {
-        if (!data_line(line, &value)) continue;
+        if (!field_line(line, "data", 4, &value)) {
+            int rc = other_line(s, line);
+            if (rc) return rc;
+            continue;
+        }
         if (++lines == 1) {
             *data = value;
             continue;

@@ -255,6 +255,16 @@ static bool literal_forbidden(const http_url *u)
            !http_address_public((struct sockaddr *)&in);
 }
 
+/* localhost and names below it mean this machine wherever they are asked (RFC 6761, 6.3). */
+static bool names_this_machine(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t n = strlen(host), own = sizeof name - 1;
+    if (n > 0 && host[n - 1] == '.') n--;
+    if (n < own || memcmp(host + n - own, name, own) != 0) return false;
+    return n == own || host[n - own - 1] == '.';
+}
+
 int http_url_check(const char *url, http_trust trust, sv_error *err)
 {
     http_url u;
@@ -273,7 +283,8 @@ int http_url_check(const char *url, http_trust trust, sv_error *err)
     if (u.userinfo)
         return sv_fail(err, SV_E_URL_FORBIDDEN, "url",
                        "A user name or password in the URL is not allowed.");
-    if (literal_forbidden(&u)) return sv_fail(err, SV_E_URL_FORBIDDEN, "url", NULL);
+    if (literal_forbidden(&u) || names_this_machine(u.host))
+        return sv_fail(err, SV_E_URL_FORBIDDEN, "url", NULL);
     return 0;
 }
 

@@ -462,6 +462,60 @@ static void test_small_buffers(void **state)
     buf_free(&full);
 }
 
+/* Any spelling in, the shortest out; what is out is its own canonical form. */
+static void test_canonical(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hex, *want;
+    } rows[] = {
+        {"c0", "c0"},
+        {"cc7f", "7f"},
+        {"cd0080", "cc80"},
+        {"cf00000000ffffffff", "ceffffffff"},
+        {"cfffffffffffffffff", "cfffffffffffffffff"},
+        {"d3ffffffffffffffe0", "e0"},
+        {"d0df", "d0df"},
+        {"d1ff80", "d080"},
+        {"d200000001", "01"},
+        {"d3ffffffff80000000", "d280000000"},
+        {"ca3fc00000", "cb3ff8000000000000"},
+        {"cb7ff0000000000000", "cb7ff0000000000000"},
+        {"d90161", "a161"},
+        {"db0000000161", "a161"},
+        {"c600000002ffff", "c402ffff"},
+        {"dc0002c2c3", "92c2c3"},
+        {"dd00000000", "90"},
+        {"df00000002a16201d9016102", "82a16201a16102"}, /* the order of keys stays */
+        {"81a16192dc0001cd0001c0", "81a161929101c0"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint8_t in[64];
+        uint32_t n = (uint32_t)strlen(rows[i].hex) / 2;
+        char text[129];
+        buf out, again;
+        buf_init(&out, 64);
+        buf_init(&again, 64);
+        assert_int_equal(hex_parse(sv_cstr(rows[i].hex), in, n), 0);
+        assert_int_equal(message_canonical((sv_str){(char *)in, n}, &out, NULL), 0);
+        hex_format(out.p, out.n, text);
+        assert_string_equal(text, rows[i].want);
+        assert_int_equal(message_canonical(buf_str(&out), &again, NULL), 0);
+        assert_true(sv_str_eq(buf_str(&out), buf_str(&again)));
+        for (uint32_t cut = 0; cut < n; cut++) {
+            size_t before = out.n;
+            assert_true(message_canonical((sv_str){(char *)in, cut}, &out, NULL) != 0);
+            assert_int_equal(out.n, before);
+        }
+        buf_free(&out);
+        buf_init(&out, strlen(rows[i].want) / 2 - 1);
+        assert_int_equal(message_canonical((sv_str){(char *)in, n}, &out, NULL), SV_E_TOO_LARGE);
+        assert_int_equal(out.n, 0);
+        buf_free(&out);
+        buf_free(&again);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +533,7 @@ int main(void)
         cmocka_unit_test(test_decodes_into_the_struct),
         cmocka_unit_test(test_long_paths_stay_utf8),
         cmocka_unit_test(test_small_buffers),
+        cmocka_unit_test(test_canonical),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

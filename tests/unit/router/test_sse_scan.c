@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -229,13 +230,89 @@ static void test_too_large(void **state)
     free(text);
 }
 
+/* What of an event is not data: "type|data|id" of each, then the retry time. */
+typedef struct fields {
+    sse_scan scan;
+    buf text;
+} fields;
+
+static sse_verdict on_fields(void *arg, sv_str data)
+{
+    fields *f = arg;
+    if (data.p)
+        buf_printf(&f->text, "[%.*s|%.*s|%.*s]", SV_FMT(f->scan.type), SV_FMT(data),
+                   SV_FMT(buf_str(&f->scan.id)));
+    return SSE_DROP;
+}
+
+static void fields_of(const char *text, size_t n, const char *want)
+{
+    static const sse_sink reader = {on_fields, on_pass};
+    for (size_t cut = 0; cut <= n; cut++) {
+        fields f;
+        sse_init(&f.scan);
+        buf_init(&f.text, 65536);
+        assert_int_equal(sse_feed(&f.scan, (sv_str){text, (uint32_t)cut}, &reader, &f), 0);
+        assert_int_equal(sse_feed(&f.scan, (sv_str){text + cut, (uint32_t)(n - cut)}, &reader, &f),
+                         0);
+        buf_printf(&f.text, "%lld", (long long)sse_retry(&f.scan));
+        if (!equals(&f.text, want))
+            fail_msg("%s cut at %zu: %.*s", text, cut, SV_FMT(buf_str(&f.text)));
+        buf_free(&f.text);
+        sse_free(&f.scan);
+    }
+}
+
+static void test_other_fields(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"data: a\n\n", "[|a|]-1"},
+        {"event: x\ndata: a\n\ndata: b\n\n", "[x|a|][|b|]-1"},
+        {"event: x\nevent\ndata: a\n\n", "[|a|]-1"},
+        {"event:x\r\ndata: a\r\nevent:  y\r\n\r\n", "[ y|a|]-1"},
+        {"event: x\n\ndata: a\n\n", "[|a|]-1"},
+        {"id: 1\ndata: a\n\ndata: b\n\nid\ndata: c\n\n", "[|a|1][|b|1][|c|]-1"},
+        {"id: 1\n\ndata: b\n\n", "[|b|1]-1"}, /* an id without data counts */
+        {"id: 1\nid:2\ndata: a\n\nid: 3", "[|a|2]-1"},
+        {"\xef\xbb\xbfid: 7\ndata\n\n", "[||7]-1"},
+        {" id: 7\nID: 8\nidx: 9\ndata: a\n\n", "[|a|]-1"},
+        {": id: 7\nevents: x\neven: x\ndata: a\n\n", "[|a|]-1"},
+        {"retry: 10\n\n", "10"},
+        {"retry: 10\n", "10"},
+        {"retry: 10\r", "10"},
+        {"retry: 10", "-1"},
+        {"\xef\xbb\xbfretry: 10\nretry: x\nretry: -5\nretry: 1.5\nretry\nretry: 7 \n", "10"},
+        {"retry:3\n\nretry:4\ndata: a\n\n", "[|a|]4"},
+        {"retry: 99999999999999999999999\n\n", "9999999999999999"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        fields_of(rows[i].text, strlen(rows[i].text), rows[i].want);
+    fields_of("id: 1\ndata: a\nid: 2\0 3\n\n", 25, "[|a|1]-1"); /* an id with NUL is none */
+    char text[SSE_ID_BYTES + 64];
+    for (int n = SSE_ID_BYTES; n <= SSE_ID_BYTES + 1; n++) {
+        sse_scan scan;
+        seen s;
+        sse_init(&scan);
+        seen_init(&s);
+        int len = snprintf(text, sizeof text, "id: 1\n\nid: %0*d\n\n", n, 0);
+        assert_int_equal(sse_feed(&scan, (sv_str){text, (uint32_t)len}, &sink, &s), 0);
+        assert_int_equal(scan.id.n, n > SSE_ID_BYTES ? 1 : n);
+        seen_free(&s);
+        sse_free(&scan);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line_ends),  cmocka_unit_test(test_dropping),
-        cmocka_unit_test(test_fields),     cmocka_unit_test(test_end),
-        cmocka_unit_test(test_few_pieces), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_bad_utf8),   cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_line_ends),    cmocka_unit_test(test_dropping),
+        cmocka_unit_test(test_fields),       cmocka_unit_test(test_end),
+        cmocka_unit_test(test_few_pieces),   cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_bad_utf8),     cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_other_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -793,25 +793,29 @@ static void test_tenant_class(void **state)
                            "https://192.168.1.1:8443/",
                            "https://[::1]/",
                            "https://u:p@example.com/",
-                           "https://example.com:22/"};
+                           "https://example.com:22/",
+                           "https://localhost/",
+                           "https://LOCALHOST.:8443/x",
+                           "https://a.localhost/"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         spec.url = texts[i];
         refused(spec, SV_E_URL_FORBIDDEN);
     }
-    /* names are judged by their address, at connect */
-    const char *names[] = {"https://localhost/", "https://localhost:8443/x",
-                           "https://ip6-localhost/"};
-    const char *hosts[] = {"localhost", "localhost", "ip6-localhost"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    /* Other names are judged by their address, at connect: those that this machine has for itself. */
+    char own[256] = "";
+    gethostname(own, sizeof own - 1);
+    const char *hosts[] = {own, "ip6-localhost", "ip6-loopback"};
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        char name[300];
         if (!resolves_locally(hosts[i])) continue;
-        spec.url = names[i];
+        snprintf(name, sizeof name, "https://%s:8443/x", hosts[i]);
+        spec.url = name;
         run r = {0};
         start(&r, &spec);
         UNTIL(r.dones);
         assert_int_equal(r.code, SV_E_URL_FORBIDDEN);
         assert_int_equal(r.heads, 0);
     }
-    assert_true(resolves_locally("localhost"));
     assert_int_equal(server.accepted, 0);
 }
 

@@ -74,7 +74,8 @@ void platform_url(const config *c, char *url, size_t size)
     if (port == 0)
         snprintf(url, size, "%s", "");
     else
-        snprintf(url, size, "http://%s%s%s:%d", v6 ? "[" : "", host, v6 ? "]" : "", (int)port);
+        snprintf(url, size, "%s://%s%s%s:%d", config_str(c, "edge.tls_cert") ? "https" : "http",
+                 v6 ? "[" : "", host, v6 ? "]" : "", (int)port);
 }
 
 bool platform_bin(char path[PLATFORM_PATH])

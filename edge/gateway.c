@@ -20,6 +20,7 @@ enum {
     ARENA_MOST = 8 << 20,
     BODY_GRACE_MS = 10000,
     LINGER_MS = 2000,
+    EXPIRES_SOON_S = 14 * 86400,
     STATUSES = 8
 };
 
@@ -81,6 +82,7 @@ static void count_rejected(int code)
 void gateway_gauges(edge *e)
 {
     metric_set(metric_one(M_HTTP_CONNECTIONS), http_server_look(e->server).connections);
+    metric_set(metric_one(M_TLS_EXPIRES), e->tls ? (double)tls_expires_s(e->tls) : 0);
 }
 
 /* ---- calls ---- */
@@ -314,6 +316,7 @@ static void read_limits(const config *cfg, http_limits *l)
         .head_bytes = (uint32_t)config_int(cfg, "edge.head_bytes"),
         .line_bytes = (uint32_t)config_int(cfg, "edge.line_bytes"),
         .headers = (uint32_t)config_int(cfg, "edge.headers"),
+        .streams = (uint32_t)config_int(cfg, "edge.streams"),
         .body_bytes = (size_t)config_int(cfg, "edge.body_bytes"),
         .output_bytes = (size_t)config_int(cfg, "edge.output_bytes"),
         .connections = (uint32_t)config_int(cfg, "edge.connections"),
@@ -325,6 +328,41 @@ static void read_limits(const config *cfg, http_limits *l)
         .stall_ms = (uint32_t)config_int(cfg, "edge.stall_ms"),
         .linger_ms = LINGER_MS,
     };
+}
+
+static void tell_certificate(const edge *e)
+{
+    int64_t left_s = tls_expires_s(e->tls) - (int64_t)(loop_unix_us(e->l) / 1000000);
+    log_write(left_s < EXPIRES_SOON_S ? LOG_WARN : LOG_INFO,
+              left_s < 0                ? "the certificate has expired"
+              : left_s < EXPIRES_SOON_S ? "the certificate expires soon"
+                                        : "certificate loaded",
+              LOG_INT("days_left", left_s / 86400));
+}
+
+static int open_tls(edge *e, const config *cfg, sv_error *err)
+{
+    const char *cert = config_str(cfg, "edge.tls_cert"), *key = config_str(cfg, "edge.tls_key");
+    if (cert == NULL && key == NULL) return 0;
+    if (cert == NULL || key == NULL)
+        return sv_fail(err, SV_E_CONFIG, cert ? "edge.tls_key" : "edge.tls_cert",
+                       "%s is set, but %s is not: give both for HTTPS, or neither for HTTP.",
+                       cert ? "edge.tls_cert" : "edge.tls_key",
+                       cert ? "edge.tls_key" : "edge.tls_cert");
+    int rc = tls_new(cert, key, &e->tls, err);
+    if (rc) return rc;
+    http_server_transport(e->server, tls_open, e->tls);
+    tell_certificate(e);
+    return 0;
+}
+
+void gateway_certificate(edge *e)
+{
+    sv_error err = {0};
+    int rc = e->tls ? tls_check(e->tls, &err) : 0;
+    if (rc > 0) tell_certificate(e);
+    if (rc < 0)
+        log_write(LOG_ERROR, "the new certificate cannot be used, the former stays", LOG_ERR(&err));
 }
 
 static int listen_on(edge *e, const config *cfg, sv_error *err)
@@ -342,8 +380,8 @@ static int listen_on(edge *e, const config *cfg, sv_error *err)
                               (uint16_t)config_int(cfg, "edge.port"),
                               config_int(cfg, "supervisor.edges") > 1, err);
     if (rc) return rc;
-    snprintf(e->url, sizeof e->url, strchr(ip, ':') ? "http://[%s]:%u" : "http://%s:%u", ip,
-             http_server_port(e->server));
+    snprintf(e->url, sizeof e->url, strchr(ip, ':') ? "%s://[%s]:%u" : "%s://%s:%u",
+             e->tls ? "https" : "http", ip, http_server_port(e->server));
     log_write(LOG_INFO, "listening", LOG_STR("url", e->url),
               LOG_STR("reach", "this machine only, until identity exists"));
     return 0;
@@ -368,7 +406,8 @@ int gateway_open(sv_process *p, edge **ret, sv_error *err)
     int rc = operator_init(&e->who, err);
     if (rc == 0) {
         e->server = http_server_new(e->l, &limits, &service, err);
-        rc = e->server ? listen_on(e, cfg, err) : SV_E_NO_MEMORY;
+        rc = e->server ? open_tls(e, cfg, err) : SV_E_NO_MEMORY;
+        if (rc == 0) rc = listen_on(e, cfg, err);
     }
     if (rc) {
         gateway_free(e);
@@ -383,6 +422,7 @@ void gateway_free(edge *e)
     if (e == NULL) return;
     e->stopping = true;
     http_server_free(e->server);
+    tls_free(e->tls);
     listen_port_close(&e->port);
     operator_clear(&e->who);
     while (e->free_calls) {

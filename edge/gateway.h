@@ -18,12 +18,14 @@
 #include "routes.h"
 #include "samovar.h"
 #include "sse_tail.h"
+#include "tls.h"
 #include "trace_context.h"
 
 typedef struct edge {
     sv_process *p;
     loop *l;
     http_server *server;
+    tls *tls; /* NULL: plain HTTP */
     listen_port port;
     operator_identity who;
     char url[64];
@@ -70,6 +72,8 @@ int gateway_open(sv_process *p, edge **ret, sv_error *err);
 void gateway_free(edge *e);
 /* No new requests; open ones are finished while sv_hold keeps the process. */
 void gateway_drain(edge *e);
+/* Takes a new certificate when its files have changed. Once a second. */
+void gateway_certificate(edge *e);
 /* Gauges that nobody sets on the way. */
 void gateway_gauges(edge *e);
 /* The headers called `name`, joined with ", " into `to`. {NULL, 0} when absent; *fits false when

@@ -1,6 +1,6 @@
 /*  http.h - requests and answers as the rest of the edge sees them, whatever carries them.
  *
- *  A wire (HTTP/1.1 today; HTTP/2 fits behind the same table) turns bytes into exchanges and
+ *  A wire (HTTP/1.1 in http_answer.c, HTTP/2 in http2.c) turns bytes into exchanges and
  *  calls the service. Of every exchange the service hears, in this order:
  *    head        the head is complete and valid, the body is not read yet. The service may answer
  *                here (the body is then never read) or leave it; it may lower `body_max`.
@@ -48,8 +48,9 @@ typedef struct http_request {
 
 typedef struct http_response {
     int status;
-    sv_str content_type;        /* absent: no such header */
-    const http_header *headers; /* further ones; names and values must be valid, never framing */
+    sv_str content_type; /* absent: no such header */
+    const http_header
+        *headers; /* further ones; lower-case valid names, at most 32, never framing */
     uint32_t n_headers;
     sv_str body; /* http_respond only */
 } http_response;
@@ -78,7 +79,9 @@ struct http_exchange {
     bool overloaded; /* taken beyond the connection limit, only to say so: answer at once */
     bool started;    /* the status line is out */
     bool ended;      /* the answer is complete or aborted */
-    bool close; /* the connection ends with this answer; the service may set it before it starts */
+    bool close;  /* HTTP/1: the connection ends with this answer; the service may set it before it
+                 * starts. HTTP/2: only streams end */
+    bool secure; /* came over TLS */
     /* The service's own. */
     void *data;
     void (*on_over)(http_exchange *x, http_over how);
@@ -103,7 +106,8 @@ void http_write(http_exchange *x, sv_str bytes);
 void http_end(http_exchange *x);
 /* Gives up: the client sees that the answer is cut. */
 void http_abort(http_exchange *x);
-/* Bytes of this connection that the client has not taken yet. */
+/* Bytes of this answer that wait for the client: HTTP/1: the connection's output; HTTP/2: what the
+ * stream has not been able to send. */
 size_t http_pending(const http_exchange *x);
 
 /* The first header called `name` (any case), or {NULL, 0}; *count (may be NULL) how many there are.

@@ -8,9 +8,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* A stream's writer that ignores http_pending is cut off this far above the high mark. */
-enum { OUTPUT_SLACK = 1 << 20 };
-
 static bool grow(http_conn *c, size_t n)
 {
     if (c->out_at > 0 && c->out_at >= c->out_n / 2) {
@@ -43,16 +40,19 @@ static bool grow(http_conn *c, size_t n)
     return true;
 }
 
+bool conn_append(http_conn *c, const void *p, size_t n)
+{
+    if (!grow(c, n)) return false;
+    memcpy(c->out + c->out_n, p, n);
+    c->out_n += n;
+    return true;
+}
+
 void conn_put(http_conn *c, const void *p, size_t n)
 {
     if (n == 0 || c->broken) return;
     server_touch(c->s, c);
-    if (!grow(c, n)) {
-        c->broken = true;
-        return;
-    }
-    memcpy(c->out + c->out_n, p, n);
-    c->out_n += n;
+    if (!conn_append(c, p, n)) c->broken = true;
 }
 
 void conn_out_release(http_conn *c)
@@ -147,7 +147,7 @@ static void wire_write(http_exchange *x, sv_str bytes)
 {
     http_conn *c = conn_of(x);
     if (c->head_only) return;
-    if (c->out_n - c->out_at > c->s->limits.output_bytes + OUTPUT_SLACK) {
+    if (c->out_n - c->out_at > c->s->limits.output_bytes + HTTP_OUTPUT_SLACK) {
         c->broken = true;
         server_touch(c->s, c);
         return;

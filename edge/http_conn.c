@@ -15,6 +15,7 @@
 #include "http_conn.h"
 
 #include "error.h"
+#include "http2.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,6 +25,7 @@
 enum {
     NO_DEADLINE_MS = 0,
     OVERLOADED_MS = 2000,   /* for a connection beyond the limits to send its request */
+    HELLOS_TURN = 8,        /* handshake steps; each may cost a signature */
     LINGER_BYTES = 1 << 20, /* discarded before a refused client is cut off */
     READ_BYTES = 4096,      /* room made for the rest of a head */
     CHUNKED_ROOM = 16384
@@ -50,9 +52,16 @@ static void arm(http_conn *c)
     }
 }
 
-static void read_within(http_conn *c, uint64_t ms)
+void conn_read_within(http_conn *c, uint64_t ms)
 {
     c->read_by_us = ms ? loop_now_us(c->s->l) + ms * 1000 : UINT64_MAX;
+    arm(c);
+}
+
+void conn_read_by(http_conn *c, uint64_t at_us)
+{
+    if (at_us >= c->read_by_us) return;
+    c->read_by_us = at_us;
     arm(c);
 }
 
@@ -77,8 +86,9 @@ void conn_new(http_server *s, int fd, const http_address *from, conn_peer *peer,
 {
     http_conn *c = calloc(1, sizeof *c);
     http_transport t = {.ops = &http_transport_plain, .fd = fd};
-    if (c == NULL) {
+    if (c == NULL || (s->open && s->open(s->open_arg, &t))) {
         t.ops->close(&t, true);
+        free(c);
         server_give_place(s, peer, reserve);
         return;
     }
@@ -88,6 +98,7 @@ void conn_new(http_server *s, int fd, const http_address *from, conn_peer *peer,
     c->x.overloaded = peer == NULL;
     c->peer = peer;
     c->x.wire = &http1_wire;
+    c->state = t.ops->hello ? CONN_HELLO : CONN_IDLE;
     c->reserve = reserve;
     c->writable = c->readable = c->first = true;
     c->read_by_us = c->write_by_us = UINT64_MAX;
@@ -97,13 +108,14 @@ void conn_new(http_server *s, int fd, const http_address *from, conn_peer *peer,
         conn_drop(c, true);
         return;
     }
-    read_within(c, head_ms(c));
+    conn_read_within(c, head_ms(c));
 }
 
 static void destroy(http_conn *c, bool reset)
 {
     http_server *s = c->s;
     assert(!c->open);
+    if (c->h2) http2_free(c->h2);
     loop_timer_stop(s->l, &c->timer);
     loop_fd_del(c->watch);
     c->t.ops->close(&c->t, reset);
@@ -208,7 +220,7 @@ static int in_read(http_conn *c)
     ssize_t n = c->t.ops->read(&c->t, c->in + c->in_n, room);
     if (n > 0) {
         c->in_n += (size_t)n;
-        c->readable = (size_t)n == room || c->peer_ended;
+        c->readable = (size_t)n == room || c->peer_ended || c->t.session;
         return 1;
     }
     c->readable = false;
@@ -223,33 +235,39 @@ static int in_read(http_conn *c)
 
 /* ---- exchanges ---- */
 
-static sv_str span(const http_conn *c, http_span s)
+static sv_str span(const char *base, http_span s)
 {
-    return (sv_str){c->in + c->in_at + s.at, s.n};
+    return (sv_str){base + s.at, s.n};
 }
 
-/* Fills the server's request from the head, as far as it was read. */
-static void fill_request(http_conn *c)
+void conn_fill_request(http_server *s, const http_head *h, const char *base, bool secure)
 {
-    http_server *s = c->s;
-    const http_head *h = c->head;
-    s->request = (http_request){.headers = s->headers, .secure = c->t.ops->secure};
-    c->x.request = &s->request;
+    s->request = (http_request){.headers = s->headers, .secure = secure};
     if (h == NULL) return;
-    s->request.method = span(c, h->method);
-    s->request.path = span(c, h->path);
-    if (h->query.at) s->request.query = span(c, h->query);
-    if (h->host.n) s->request.host = span(c, h->host);
+    s->request.method = span(base, h->method);
+    s->request.path = span(base, h->path);
+    if (h->query.at) s->request.query = span(base, h->query);
+    if (h->host.n) s->request.host = span(base, h->host);
     s->request.has_body = h->has_length || h->chunked;
     s->request.n_headers = h->n_fields;
     for (uint32_t i = 0; i < h->n_fields; i++)
-        s->headers[i] = (http_header){span(c, h->fields[i].name), span(c, h->fields[i].value)};
+        s->headers[i] =
+            (http_header){span(base, h->fields[i].name), span(base, h->fields[i].value)};
+}
+
+/* As far as the head was read. */
+static void fill_request(http_conn *c)
+{
+    const char *base = c->head ? c->in + c->in_at : NULL;
+    conn_fill_request(c->s, c->head, base, c->t.ops->secure);
+    c->x.request = &c->s->request;
 }
 
 static void open_exchange(http_conn *c)
 {
     http_exchange *x = &c->x;
     x->body_max = c->s->limits.body_bytes;
+    x->secure = c->t.ops->secure;
     x->started = x->ended = false;
     x->close = c->s->draining || x->overloaded || (c->head && c->head->close);
     c->open = true;
@@ -275,35 +293,38 @@ static void refuse(http_conn *c, int code, const sv_error *err)
     c->unread = true;
     if (!c->open) {
         if (c->head && c->head->method.n)
-            c->head_only = sv_str_is(span(c, c->head->method), "HEAD");
+            c->head_only = sv_str_is(span(c->in + c->in_at, c->head->method), "HEAD");
         c->minor = 1;
         open_exchange(c);
     }
     c->x.close = true;
     c->state = CONN_ANSWER;
-    read_within(c, NO_DEADLINE_MS);
+    conn_read_within(c, NO_DEADLINE_MS);
     fill_request(c);
     c->s->service.refuse(c->s->service.arg, &c->x, code, err);
     assert(c->x.ended);
     release_request(c, in_left(c));
 }
 
+int conn_too_large(size_t body_max, sv_error *err)
+{
+    if (body_max == 0)
+        return sv_fail(err, SV_E_TOO_LARGE, NULL, "This address takes no request body.");
+    return sv_fail(err, SV_E_TOO_LARGE, NULL,
+                   "The request body is larger than the %zu bytes allowed.", body_max);
+}
+
 static void refuse_too_large(http_conn *c)
 {
     sv_error err = {0};
-    if (c->x.body_max == 0)
-        sv_fail(&err, SV_E_TOO_LARGE, NULL, "This address takes no request body.");
-    else
-        sv_fail(&err, SV_E_TOO_LARGE, NULL,
-                "The request body is larger than the %zu bytes allowed.", c->x.body_max);
-    refuse(c, SV_E_TOO_LARGE, &err);
+    refuse(c, conn_too_large(c->x.body_max, &err), &err);
 }
 
 static void hand_over(http_conn *c, size_t bytes)
 {
     c->state = CONN_ANSWER;
     c->unread = false;
-    read_within(c, NO_DEADLINE_MS);
+    conn_read_within(c, NO_DEADLINE_MS);
     fill_request(c);
     c->s->request.body = (sv_str){c->in + c->in_at + c->head->bytes, (uint32_t)c->body_n};
     c->s->service.request(c->s->service.arg, &c->x);
@@ -316,14 +337,14 @@ static void head_done(http_conn *c)
     http_head *h = c->head;
     bool body = h->chunked || h->length > 0;
     c->minor = h->minor;
-    c->head_only = sv_str_is(span(c, h->method), "HEAD");
+    c->head_only = sv_str_is(span(c->in + c->in_at, h->method), "HEAD");
     open_exchange(c);
     c->unread = body;
     fill_request(c);
     c->s->service.head(c->s->service.arg, &c->x);
     if (c->x.started || c->x.ended) {
         c->state = CONN_ANSWER;
-        read_within(c, NO_DEADLINE_MS);
+        conn_read_within(c, NO_DEADLINE_MS);
         release_request(c, c->unread ? in_left(c) : h->bytes);
         return;
     }
@@ -417,7 +438,7 @@ static void parse(http_conn *c)
         http_head_reset(c->head, c->s->limits.head_bytes, c->s->limits.line_bytes,
                         c->s->limits.headers);
         c->state = CONN_HEAD;
-        if (!c->first) read_within(c, head_ms(c));
+        if (!c->first) conn_read_within(c, head_ms(c));
     }
     if (c->state == CONN_HEAD) head_step(c);
     if (c->state == CONN_BODY && in_left(c) > 0) body_step(c);
@@ -458,8 +479,50 @@ static bool read_step(http_conn *c)
     return in_settle(c);
 }
 
+/* HELLO: one step, if the turn has one left. Handshakes of many clients at once must not hold up the
+ * others. False when it freed `c`. */
+static bool hello(http_conn *c)
+{
+    http_server *s = c->s;
+    if (s->hellos_us != loop_now_us(s->l)) {
+        s->hellos_us = loop_now_us(s->l);
+        s->hellos = 0;
+    }
+    if (s->hellos == HELLOS_TURN) {
+        server_ready(s, c);
+        return true;
+    }
+    s->hellos++;
+    sv_error err = {0};
+    switch (c->t.ops->hello(&c->t)) {
+    case HTTP_HELLO_MORE: return true;
+    case HTTP_HELLO_HTTP1:
+        c->state = CONN_IDLE;
+        if (s->draining) conn_read_within(c, OVERLOADED_MS);
+        break;
+    case HTTP_HELLO_HTTP2:
+        c->state = CONN_HTTP2;
+        c->h2 = http2_new(c);
+        if (c->h2 == NULL) {
+            conn_drop(c, true);
+            return false;
+        }
+        break;
+    case HTTP_HELLO_PLAIN:
+        sv_fail(&err, SV_E_HTTP_MALFORMED, NULL,
+                "This port speaks HTTPS only: write https:// in front of the address.");
+        refuse(c, SV_E_HTTP_MALFORMED, &err);
+        return true;
+    case HTTP_HELLO_FAILED: conn_drop(c, false); return false;
+    }
+    server_ready(s, c);
+    return true;
+}
+
 bool conn_run(http_conn *c)
 {
+    if (c->state == CONN_HELLO) return hello(c);
+    if (c->state == CONN_HTTP2) return http2_run(c->h2);
     if (c->state == CONN_LINGER) return !c->readable || discard(c);
     if (is_reading(c) && !read_step(c)) {
         if (!c->in_own) c->in = NULL;
@@ -476,6 +539,7 @@ bool conn_run(http_conn *c)
 
 void conn_retire(http_conn *c)
 {
+    if (c->state == CONN_HTTP2) http2_retire(c->h2);
     if (c->state != CONN_IDLE) return;
     c->readable = true;
     if (conn_run(c) && c->state == CONN_IDLE) conn_drop(c, false);
@@ -494,7 +558,16 @@ static void on_event(void *arg, int fd, uint32_t events)
         if (c->out_n > c->out_at) server_touch(c->s, c);
     }
     if (events & (EPOLLRDHUP | EPOLLHUP)) c->peer_ended = true;
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) {
+    if (c->state == CONN_HELLO) { /* in the order of arrival, so many a turn */
+        c->readable = true;
+        server_ready(c->s, c);
+        return;
+    }
+    if (c->t.session) { /* a session may wait for one direction to go on in the other */
+        c->writable = true;
+        if (c->out_n > c->out_at) server_touch(c->s, c);
+    }
+    if (c->t.session || (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))) {
         c->readable = true;
         if (!c->ready) conn_run(c);
     }
@@ -510,6 +583,10 @@ static void on_timer(void *arg)
     }
     if (c->write_by_us <= now_us) {
         conn_drop(c, true);
+        return;
+    }
+    if (c->state == CONN_HTTP2) {
+        http2_timer(c->h2);
         return;
     }
     if ((c->state != CONN_HEAD && c->state != CONN_BODY) || in_left(c) == 0) {
@@ -536,24 +613,29 @@ static void answer_done(http_conn *c)
             conn_drop(c, false);
             return;
         }
-        read_within(c, c->s->limits.idle_ms);
+        conn_read_within(c, c->s->limits.idle_ms);
         if (in_left(c) > 0 || c->readable) server_ready(c->s, c);
         return;
     }
-    c->t.ops->shut(&c->t);
     if (!c->unread && in_left(c) == 0 && !c->readable) {
+        c->t.ops->shut(&c->t);
         conn_drop(c, false);
         return;
     }
+    conn_linger(c);
+}
+
+void conn_linger(http_conn *c)
+{
+    c->t.ops->shut(&c->t);
     c->in_at = c->in_n;
     in_settle(c);
     c->state = CONN_LINGER;
-    read_within(c, c->s->limits.linger_ms);
+    conn_read_within(c, c->s->limits.linger_ms);
     if (c->readable) server_ready(c->s, c);
 }
 
-/* Writes up to the turn's budget. False when the connection is lost. */
-static bool out_write(http_conn *c)
+bool conn_write(http_conn *c)
 {
     size_t budget = HTTP_TURN_BYTES;
     bool progress = false;
@@ -586,7 +668,11 @@ static bool out_write(http_conn *c)
 
 void conn_flush(http_conn *c)
 {
-    if (c->broken || c->aborted || !out_write(c)) {
+    if (c->state == CONN_HTTP2 && !c->broken) {
+        http2_flush(c->h2);
+        return;
+    }
+    if (c->broken || c->aborted || !conn_write(c)) {
         conn_drop(c, c->broken && !c->aborted);
         return;
     }

@@ -1,6 +1,6 @@
-/*  http_conn.h - one HTTP/1.1 connection: a state machine over a transport, a loop and the
- *  parser.
+/*  http_conn.h - one connection: a state machine over a transport, a loop and the parser.
  *
+ *      HELLO -> IDLE or HTTP2                          only over TLS, which chooses the protocol
  *      IDLE -> HEAD -> BODY -> ANSWER -> IDLE ...      keep-alive; pipelined requests in order
  *                 \-------\---> ANSWER -> LINGER       refused: the rest is never read as a request
  *
@@ -10,13 +10,16 @@
  *  HTTP_TURN_BYTES. Deadlines are absolute: a dripping head or body ends its connection however
  *  often bytes arrive.
  *
+ *  In HTTP2 the connection is the shell around http2.h: it reads, writes, keeps the time and the
+ *  places in the server's lists; `x`, `in` and `head` are unused then.
+ *
  *  Memory: an idle or waiting connection holds this struct and no buffers. Input is read into
  *  the server's scratch and copied only when a request is not complete; output is held until it
  *  is flushed.
  *  Thread: the loop's.
  *  Ownership: a connection belongs to its server; it is freed only from its own event, its timer
  *  or the server's hook, never inside a call of the service.
- *  Included by http_conn.c, http_answer.c and http_server.c (and their tests) only. */
+ *  Included by http_conn.c, http_answer.c, http_server.c and http2.c (and their tests) only. */
 #ifndef EDGE_HTTP_CONN_H
 #define EDGE_HTTP_CONN_H
 
@@ -29,8 +32,17 @@
 
 enum { HTTP_TURN_BYTES = 65536 };
 
-typedef enum conn_state { CONN_IDLE, CONN_HEAD, CONN_BODY, CONN_ANSWER, CONN_LINGER } conn_state;
+typedef enum conn_state {
+    CONN_IDLE,
+    CONN_HEAD,
+    CONN_BODY,
+    CONN_ANSWER,
+    CONN_LINGER,
+    CONN_HELLO,
+    CONN_HTTP2
+} conn_state;
 
+typedef struct http2 http2;
 typedef struct http_conn http_conn;
 typedef TAILQ_HEAD(conn_list, http_conn) conn_list;
 
@@ -39,6 +51,7 @@ typedef struct conn_peer {
     struct conn_peer *next;
     uint8_t ip[16];
     uint32_t n;
+    uint32_t streams; /* of HTTP/2; counted apart, against the same limit */
 } conn_peer;
 
 struct http_conn {
@@ -50,6 +63,7 @@ struct http_conn {
     TAILQ_ENTRY(http_conn) all, touched_link, ready_link;
 
     conn_state state;
+    http2 *h2; /* in HTTP2 */
     uint8_t minor;
     bool touched, ready;     /* on the server's lists */
     bool readable, writable; /* as far as the last event or call told */
@@ -81,6 +95,9 @@ struct http_conn {
     loop_timer timer;
 };
 
+/* A stream's writer that ignores http_pending is cut off this far above the high mark. */
+enum { HTTP_OUTPUT_SLACK = 1 << 20 };
+
 enum { PEER_BUCKETS = 1024, HEADS_KEPT = 16, BLOCK_BYTES = 4096, BLOCKS_KEPT = 64 };
 
 struct http_server {
@@ -88,6 +105,10 @@ struct http_server {
     http_limits limits;
     http_service service;
     http_server_stats stats;
+    http_open_fn *open; /* NULL: plain TCP */
+    void *open_arg;
+    uint64_t hellos_us; /* turn that `hellos` counts in */
+    uint32_t hellos;
 
     int listen_fd, reserve_fd;
     loop_fd *listen_watch;
@@ -132,12 +153,26 @@ bool conn_run(http_conn *c);
 void conn_retire(http_conn *c);
 /* Hands output to the system and does what follows from it. May free `c`. */
 void conn_flush(http_conn *c);
+/* Up to the turn's budget of what is in the output. False when the connection is lost. */
+bool conn_write(http_conn *c);
+/* Within so many ms (0: no deadline) the peer has to do its part; on_timer ends the connection. */
+void conn_read_within(http_conn *c, uint64_t ms);
+/* The same for a moment; it only ever comes nearer. */
+void conn_read_by(http_conn *c, uint64_t at_us);
+/* Ends our side, then reads and forgets until the peer has seen what was written. May free `c`. */
+void conn_linger(http_conn *c);
+/* The server's request from a head whose offsets count from `base`; `h` NULL: nothing was read. */
+void conn_fill_request(http_server *s, const http_head *h, const char *base, bool secure);
+/* SV_E_TOO_LARGE in words, for a body limit. Returns it. */
+int conn_too_large(size_t body_max, sv_error *err);
 
 /* ---- http_answer.c ---- */
 
 extern const http_wire http1_wire;
 /* Appends to the output and has it flushed at the end of the turn; failures set `broken`. */
 void conn_put(http_conn *c, const void *p, size_t n);
+/* The same from within the flush; false when there is no memory. */
+bool conn_append(http_conn *c, const void *p, size_t n);
 /* Gives the empty output buffer back. */
 void conn_out_release(http_conn *c);
 

@@ -375,6 +375,12 @@ void http_server_free(http_server *s)
     free(s);
 }
 
+void http_server_transport(http_server *s, http_open_fn *open, void *arg)
+{
+    s->open = open;
+    s->open_arg = arg;
+}
+
 static int listen_failed(const char *ip, uint16_t port, const char *step, sv_error *err)
 {
     int saved = errno;

@@ -1,10 +1,13 @@
-/*  http_server.h - a listening socket and the HTTP/1.1 connections it takes, all on one loop.
+/*  http_server.h - a listening socket and the HTTP connections it takes, all on one loop.
  *
  *  Connections are taken with accept4 up to `connections` and `connections_per_address`; what
  *  comes beyond is taken only to be answered "overloaded" and closed, at most HTTP_OVERLOADED at
  *  a time, and reset beyond that. When the process has no descriptor left, a reserve one is
  *  given up so that one connection at a time is still heard (the service sees `overloaded` and
  *  may answer health checks); the reserve is taken again when it ends.
+ *
+ *  The exchanges of HTTP/2 count like connections: beyond `connections` of them, or
+ *  `connections_per_address` of one address, a stream is `overloaded`.
  *
  *  Thread: the loop's.
  *  Ownership: copies limits and service; connections belong to the server.
@@ -14,6 +17,7 @@
 #define EDGE_HTTP_SERVER_H
 
 #include "http.h"
+#include "http_transport.h"
 #include "loop.h"
 
 enum { HTTP_OVERLOADED = 64 };
@@ -23,6 +27,7 @@ typedef struct http_limits {
     size_t body_bytes;
     size_t output_bytes; /* high mark: see http_pending; the low mark is half of it */
     uint32_t connections, connections_per_address;
+    uint32_t streams;       /* HTTP/2: exchanges of one connection at once */
     uint32_t head_ms;       /* for a whole head, from its first byte (the first one: from accept) */
     uint32_t body_grace_ms; /* for a body, plus one second for each body_rate bytes that came */
     uint32_t body_rate;
@@ -45,6 +50,8 @@ http_server *http_server_new(loop *l, const http_limits *limits, const http_serv
                              sv_error *err);
 /* Closes everything at once; on_over(GONE) for what is open. NULL is allowed. */
 void http_server_free(http_server *s);
+/* What new connections are spoken to through; without it, plain TCP. */
+void http_server_transport(http_server *s, http_open_fn *open, void *arg);
 /* `ip` is a numeric address; port 0 takes a free one. `share`: SO_REUSEPORT, for several processes.
  */
 int http_server_listen(http_server *s, const char *ip, uint16_t port, bool share, sv_error *err);

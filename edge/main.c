@@ -15,6 +15,7 @@ static int edge_init(sv_process *p, void **state, sv_error *err)
 static void edge_tick(sv_process *p, void *state)
 {
     (void)p;
+    gateway_certificate(state);
     gateway_gauges(state);
 }
 

@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { MAX_HEADERS = 10, RETRY_MOST_MS = 60000, RETRY_DEFAULT_MS = 1000 };
+enum { MAX_HEADERS = 12, RETRY_MOST_MS = 60000, RETRY_DEFAULT_MS = 1000 };
 
 typedef struct header_list {
     http_header items[MAX_HEADERS];
@@ -29,6 +29,7 @@ static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
     add(l, "traceparent", l->trace);
     add(l, "cache-control", "no-store");
     add(l, "x-content-type-options", "nosniff");
+    if (c->x->secure) add(l, "strict-transport-security", "max-age=31536000");
     if (hints == NULL) return;
     if (hints->retry_after_ms) {
         uint32_t ms = hints->retry_after_ms < RETRY_MOST_MS ? hints->retry_after_ms : RETRY_MOST_MS;

@@ -197,7 +197,7 @@ static int make_call(bus_client *bus, const sv_request *r, call *c)
 }
 
 static int run(const config *conf, const char *target, const char *method, sv_str json,
-               const char *key, sv_str attachment, uint32_t ttl_ms)
+               const char *key, sv_str attachment, bool reveal, uint32_t ttl_ms)
 {
     bus_client bus = {NULL};
     call c = {.code = 0};
@@ -206,6 +206,7 @@ static int run(const config *conf, const char *target, const char *method, sv_st
     int exit_code = CLI_FAILED;
     if (bus_client_open(&bus, conf, BUS_PATIENCE_MS, &c.err) == 0) {
         find_types(&bus, method, ttl_ms, &c);
+        if (reveal) c.reply = NULL; /* who knows no type knows no secrets */
         sv_request r = {.target = target,
                         .key = key ? sv_cstr(key) : (sv_str){NULL, 0},
                         .attachment = attachment,
@@ -229,13 +230,15 @@ static int run(const config *conf, const char *target, const char *method, sv_st
 int cmd_call(int argc, char **argv)
 {
     const char *timeout = NULL, *key = NULL, *body_file = NULL, *attach_file = NULL;
+    bool reveal = false;
     const args_option options[] = {
         {0, "timeout", "TIME", "give up after so long: 10s (default), 500ms, 2m", &timeout, NULL},
         {'k', "key", "KEY", "partition key: the same key goes to the same instance", &key, NULL},
         {0, "body", "FILE", "read the JSON from a file, or from standard input with -", &body_file,
          NULL},
         {0, "attachment", "FILE", "bytes to send beside the body, from a file or - ", &attach_file,
-         NULL}};
+         NULL},
+        {0, "reveal", NULL, "print secret fields of the answer, too", NULL, &reveal}};
     const args_spec spec = {
         "samovar call",
         "SERVICE.METHOD [JSON]",
@@ -249,17 +252,16 @@ int cmd_call(int argc, char **argv)
         "exit codes: 0 answered, 1 refused or failed (code: message on standard error), 2 wrong "
         "words",
         options,
-        4,
+        sizeof options / sizeof *options,
         1,
         2};
     args words;
     int exit_code;
-    uint32_t ttl_ms = DEFAULT_MS;
+    uint32_t ttl_ms = DEFAULT_MS, instance;
     config *c = NULL;
     if (!cli_args(&spec, argc, argv, &words, &exit_code)) return exit_code;
     const char *target = words.word[0];
     char plain[LIMIT_TARGET_BYTES + 1];
-    uint32_t instance;
     sv_str method;
     if (!envelope_target_plain(sv_cstr(target), plain, &method, &instance)) {
         fprintf(stderr,
@@ -288,7 +290,7 @@ int cmd_call(int argc, char **argv)
         exit_code = CLI_CONFIG;
         if (cli_config(NULL, &c) == 0)
             exit_code = run(c, target, method.p, buf_str(&body), key,
-                            attach_file ? buf_str(&attachment) : (sv_str){NULL, 0}, ttl_ms);
+                            attach_file ? buf_str(&attachment) : (sv_str){NULL, 0}, reveal, ttl_ms);
     }
     buf_free(&body);
     buf_free(&attachment);

@@ -18,8 +18,8 @@
 /* Names that belong to the platform's own processes. */
 static bool reserved(const char *name)
 {
-    static const char *const names[] = {"bus",        "broker", "operator",
-                                        "supervisor", "edge",   "router"};
+    static const char *const names[] = {"bus",  "broker", "operator", "supervisor",
+                                        "edge", "router", "auth"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
     return false;

@@ -118,13 +118,26 @@ static int check_source(const target *t, sv_error *err)
     return rc;
 }
 
+/* A disk that fills up takes a part first, and says why only at the next write. */
+static bool write_all(int to, const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t done = write(to, p, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return false;
+        p += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
 static int copy_bytes(int from, int to, const char *name, sv_error *err)
 {
     char piece[PIECE];
     ssize_t n;
     while ((n = read(from, piece, sizeof piece)) != 0) {
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0 || write(to, piece, (size_t)n) != n) return io(err, "copied", name);
+        if (n < 0 || !write_all(to, piece, (size_t)n)) return io(err, "copied", name);
     }
     return fsync(to) ? io(err, "synced", name) : 0;
 }

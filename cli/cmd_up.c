@@ -66,7 +66,7 @@ static int check_port(const config *c, sv_error *err)
 static int check_descriptors(const config *c, sv_error *err)
 {
     struct rlimit files;
-    rlim_t need = (rlim_t)(64 + 4 * (1 + config_int(c, "supervisor.routers") +
+    rlim_t need = (rlim_t)(64 + 4 * (2 + config_int(c, "supervisor.routers") +
                                      config_int(c, "supervisor.edges")));
     if (getrlimit(RLIMIT_NOFILE, &files)) return 0;
     if (files.rlim_cur < need && files.rlim_cur < files.rlim_max) {
@@ -198,7 +198,7 @@ int cmd_up(int argc, char **argv)
     const args_spec spec = {
         "samovar up",
         "",
-        "Starts broker, routers and edges, watches over them, and stops them on Ctrl-C or "
+        "Starts broker, auth, routers and edges, watches over them, and stops them on Ctrl-C or "
         "SIGTERM.\n"
         "A second Ctrl-C kills everything at once.",
         "environment:\n"

@@ -12,6 +12,8 @@
     COMMAND(tap, "watch the messages on the bus")                                                  \
     COMMAND(logs, "last log lines of the processes")                                               \
     COMMAND(keys, "key pairs for processes from elsewhere")                                        \
+    COMMAND(user, "accounts: add, list, disable")                                                  \
+    COMMAND(audit, "the audit log, and whether it was changed")                                    \
     COMMAND(config, "check or show the configuration")                                             \
     COMMAND(usage, "what models were asked and what it cost")                                      \
     COMMAND(store, "look at what the actors keep, and its keys")                                   \

@@ -31,6 +31,7 @@
 
 enum {
     GROUP_BROKER,
+    GROUP_AUTH,
     GROUP_ROUTERS,
     GROUP_EDGES,
     GROUPS,
@@ -169,6 +170,12 @@ static int env_platform(const supervisor *s, env_list *env)
     return rc;
 }
 
+/* Who seals what it keeps, and so needs the root key. */
+static bool keeps_store(const child *c)
+{
+    return c->group == GROUP_AUTH || c->group == GROUP_ROUTERS;
+}
+
 static int make_env(const child *c, env_list *env)
 {
     const supervisor *s = c->owner;
@@ -181,7 +188,7 @@ static int make_env(const child *c, env_list *env)
         (env_platform(s, env) || env_set(env, "SAMOVAR_INSTANCE", number) ||
          env_set(env, "NOTIFY_SOCKET", s->notify.path) || env_set(env, "WATCHDOG_USEC", watchdog) ||
          (c->group == GROUP_BROKER && env_set(env, "SAMOVAR_CONTROL_FD", pass)) ||
-         (c->group == GROUP_ROUTERS && env_set(env, "SAMOVAR_ROOT_KEY_FD", pass)) ||
+         (keeps_store(c) && env_set(env, "SAMOVAR_ROOT_KEY_FD", pass)) ||
          (c->group == GROUP_EDGES && env_set(env, "SAMOVAR_TICKET_FD", pass)))) {
         env_free(env);
         rc = SV_E_NO_MEMORY;
@@ -201,7 +208,7 @@ static int spawn(child *c, sv_error *err)
     int pass_fd = -1, rc = 0;
     if (c->group == GROUP_BROKER) {
         rc = broker_line_open(&s->control, s->o.loop, control_answer, s, &pass_fd, err);
-    } else if (c->group == GROUP_ROUTERS) { /* who keeps a store */
+    } else if (keeps_store(c)) {
         rc = key_keeper_fd(&s->root_key, &pass_fd, err);
     } else if (c->group == GROUP_EDGES) {
         pass_fd = seed_pipe(s);
@@ -497,6 +504,7 @@ static int make_children(supervisor *s, sv_error *err)
         const char *service;
         int64_t count;
     } groups[GROUPS] = {{"broker", 1},
+                        {"auth", 1},
                         {"router", config_int(c, "supervisor.routers")},
                         {"edge", config_int(c, "supervisor.edges")}};
     for (size_t g = 0; g < GROUPS; g++)

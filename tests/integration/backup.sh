@@ -44,8 +44,8 @@ check "three finished backups" same "$(ls "$B" | grep -c 'Z$')" 3
 check "no leftovers" same "$(ls "$B" | grep -c partial)" 0
 check "folder 0700" same "$(mode "$(newest)")" 700
 check "file 0600" same "$(mode "$(newest)/router-1.mdb")" 600
-check "manifest: bytes" same "$(jq '.files[0].bytes' "$(newest)/MANIFEST.json")" "$(stat -c %s "$(newest)/router-1.mdb")"
-check "manifest: what it is" same "$(jq -c '[.format, .files[0].service, .files[0].instance, .files[0].version]' "$(newest)/MANIFEST.json")" '[1,"router",1,1]'
+check "manifest: bytes" same "$(jq '.files[1].bytes' "$(newest)/MANIFEST.json")" "$(stat -c %s "$(newest)/router-1.mdb")"
+check "manifest: what it is" same "$(jq -c '[.format, .files[1].service, .files[1].instance, .files[1].version]' "$(newest)/MANIFEST.json")" '[1,"router",1,1]'
 check "the root key is not in it" same "$(grep -rlaF "$(cut -d' ' -f3 "$WORK/root.key")" "$B" | wc -l)" 0
 
 # ---- into the running platform ----
@@ -76,7 +76,7 @@ broken() { rm -rf "$WORK/broken"; cp -r "$(newest)" "$WORK/broken"; }
 rehash() { # the manifest of the damaged file fits its bytes: only looking at the data finds it
     local f=$WORK/broken/router-1.mdb
     jq -c --arg h "$(b2sum -l 256 "$f" | cut -d' ' -f1)" --argjson n "$(stat -c %s "$f")" \
-        '.files[0].blake2b_256 = $h | .files[0].bytes = $n' "$WORK/broken/MANIFEST.json" > "$WORK/m" && mv "$WORK/m" "$WORK/broken/MANIFEST.json"
+        '.files[1].blake2b_256 = $h | .files[1].bytes = $n' "$WORK/broken/MANIFEST.json" > "$WORK/m" && mv "$WORK/m" "$WORK/broken/MANIFEST.json"
 }
 edit() { jq -c "$1" "$WORK/broken/MANIFEST.json" > "$WORK/m" && mv "$WORK/m" "$WORK/broken/MANIFEST.json"; }
 poke() { printf '%s' "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
@@ -103,9 +103,9 @@ check "it still serves" ask
 before=$(state)
 broken; edit '.format = 2'
 check "a manifest of another format" fails_with "format 2" restore_broken
-broken; edit '.files[0].service = "../../etc"'
+broken; edit '.files[1].service = "../../etc"'
 check "a manifest with a path" fails_with "not a service's name" restore_broken
-broken; edit '.files[0].file = "other.mdb"'
+broken; edit '.files[1].file = "other.mdb"'
 check "a manifest with another file" fails_with "is not SERVICE-N.mdb" restore_broken
 broken; edit '.files += .files'
 check "an environment twice" fails_with "twice" restore_broken
@@ -113,9 +113,9 @@ broken; echo '{"format":1' > "$WORK/broken/MANIFEST.json"
 check "half a manifest" fails_with "message.malformed" restore_broken
 broken; rm "$WORK/broken/MANIFEST.json"
 check "no manifest" fails_with "There is no finished backup" restore_broken
-broken; edit '.files[0].service = "edge" | .files[0].file = "edge-1.mdb"'; mv "$WORK/broken/router-1.mdb" "$WORK/broken/edge-1.mdb"
+broken; edit '.files[1].service = "edge" | .files[1].file = "edge-1.mdb"'; mv "$WORK/broken/router-1.mdb" "$WORK/broken/edge-1.mdb"
 check "a service that keeps nothing" fails_with "samovar-edge" restore_broken
-broken; edit '.files[0].service = "nobody" | .files[0].file = "nobody-1.mdb"'; mv "$WORK/broken/router-1.mdb" "$WORK/broken/nobody-1.mdb"
+broken; edit '.files[1].service = "nobody" | .files[1].file = "nobody-1.mdb"'; mv "$WORK/broken/router-1.mdb" "$WORK/broken/nobody-1.mdb"
 check "a service that does not exist" fails_with "cannot be run" restore_broken
 check "an environment that is not in it" fails_with "is not in the backup" sam restore "$B" router/7 --yes
 mv "$WORK/root.key" "$WORK/root.key.away"

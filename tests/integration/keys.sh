@@ -36,13 +36,13 @@ check "a root key was made, for its owner alone" same "$(stat -c %a "$KEY")" 600
 check "the log says where and why to keep it" has "$(cat "$WORK/up.log")" "a root key was made"
 check "the router's store is ready" has "$("$BIN/samovar" store keys)" "router/1"
 check "the key is not in the data folder or the log" nowhere "$KEY"
-for name in broker/1 router/1 edge/1; do
+for name in broker/1 auth/1 router/1 edge/1; do
     pid=$(child_pid $name)
     check "$name: not in its arguments or environment" \
         hasnt "$(tr '\0' '\n' < /proc/$pid/environ; tr '\0' ' ' < /proc/$pid/cmdline)" "$(key_hex "$KEY")"
     check "$name: has no descriptor of it" hasnt "$(ls -l /proc/$pid/fd)" samovar-root-key
 done
-check "only the router was given one" \
+check "only who keeps something was given one" \
     same "$(for n in broker/1 edge/1; do tr '\0' '\n' < "/proc/$(child_pid $n)/environ"; done | grep -c ROOT_KEY_FD)" 0
 
 # ---- rotation, and another root key while everything runs
@@ -123,7 +123,7 @@ check "a router with the former key starts" same "$rc" 124
 sum=$(sha256sum < "$STORE/data.mdb")
 random_key "$KEY"
 check "a wrong key: exit code 78" refused
-check "with a clear line" has "$(cat "$WORK/refused")" "The root key does not open the keys of router"
+check "with a clear line" has "$(cat "$WORK/refused")" "The root key does not open the keys of auth"
 check "that names the key it needs" has "$(cat "$WORK/refused")" "$(basename "$(ls "$KEY".old-* | head -1)" | sed 's/.*old-.*/root key /')"
 check "nothing was written" same "$(sha256sum < "$STORE/data.mdb")" "$sum"
 rm "$KEY"

@@ -14,6 +14,8 @@ declare -A may=(
     [edge]="edge actors/runtime proto"
     [cli]="cli actors/runtime proto"
     [actors/router]="actors/router actors/runtime store proto"
+    [actors/auth]="actors/auth actors/runtime store proto"
+    [vectors]="vectors actors/auth actors/router actors/runtime proto"
 )
 
 # A library's header and the files that may include it, as extended regular expressions.
@@ -24,8 +26,10 @@ libraries=(
     'yaml\.h' '^actors/runtime/yaml_tree\.c$'
     'curl/.*' '^actors/runtime/http[a-z_]*\.[ch]$'
     'sodium\.h|xxhash\.h' '^proto/'
-    'openssl/.*|nghttp2/.*' '^edge/'
+    'openssl/.*' '^edge/tls\.c$'
+    'nghttp2/.*' '^edge/http2[a-z_]*\.[ch]$'
     'lmdb\.h|libpq.*|postgresql/.*' '^store/'
+    'liboath/.*' '^actors/auth/totp\.c$'
     'cmocka\.h' '^tests/'
 )
 
@@ -80,6 +84,6 @@ while IFS=: read -r file line include; do
     elif [[ $include =~ \"(.*)\" ]]; then
         check_own "$file" "$line" "${BASH_REMATCH[1]}"
     fi
-done < <(grep -rnE '^#include [<"]' --include='*.[ch]' proto store actors broker edge cli tests docs 2>/dev/null)
+done < <(grep -rnE '^#include [<"]' --include='*.[ch]' proto store actors broker edge cli vectors tests docs 2>/dev/null)
 
 exit $failed

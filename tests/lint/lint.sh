@@ -24,13 +24,13 @@ step() { # NAME COMMAND...
 
 all_files() {
     # A room that is not built yet is no folder: find says so and goes on.
-    { find actors broker cli docs/examples edge proto store tests -name '*.[ch]' \
+    { find actors broker cli docs/examples edge proto store tests vectors -name '*.[ch]' \
         -not -path '*/node_modules/*' 2>/dev/null || true; } | sort
 }
 
 if [[ ${1-} == --changed ]]; then
     mapfile -t files < <({ git diff --name-only HEAD; git ls-files --others --exclude-standard; } |
-        grep -E '^(actors|broker|cli|docs|edge|proto|store|tests)/.*\.[ch]$' | sort -u |
+        grep -E '^(actors|broker|cli|docs|edge|proto|store|tests|vectors)/.*\.[ch]$' | sort -u |
         while read -r f; do [[ -f $f ]] && echo "$f"; done)
 elif [[ $# -gt 0 ]]; then
     files=("$@")
@@ -39,7 +39,7 @@ else
 fi
 mapfile -t sources < <(printf '%s\n' "${files[@]-}" | grep '\.c$')
 # Static analysis looks at what ships; tests are run instead.
-mapfile -t shipped < <(printf '%s\n' "${sources[@]-}" | grep -E '^(actors|broker|cli|edge|proto|store)/')
+mapfile -t shipped < <(printf '%s\n' "${sources[@]-}" | grep -E '^(actors|broker|cli|edge|proto|store|vectors)/')
 
 format() {
     [[ ${#files[@]} -eq 0 ]] || clang-format-14 --dry-run -Werror "${files[@]}"
@@ -64,14 +64,14 @@ cpp_check() {
     [[ ${#shipped[@]} -eq 0 ]] && return
     rm -rf $copy
     mkdir -p $copy
-    cp -r proto store actors broker edge cli $copy/
+    cp -r proto store actors broker edge cli vectors $copy/
     sed -i 's/^#define log_write(.*/#define log_write(level, event, ...) \\/
         s/__VA_ARGS__ __VA_OPT__(, ){LOG_K_END, NULL, {.i = 0}}/{LOG_K_END, NULL, {.i = 0}}, ##__VA_ARGS__/' \
         $copy/actors/runtime/log.h
     cd $copy && cppcheck --quiet --error-exitcode=1 -j "$jobs" --std=c11 --inline-suppr \
         --enable=warning,performance,portability --suppressions-list=../../$here/cppcheck.txt \
         --template='{file}:{line}: {id}: {message}' -D_GNU_SOURCE -DSAMOVAR_VERSION='"0"' \
-        -Iproto -Istore -Iactors/runtime -Ibroker -Iedge -Icli -Iactors/router "${shipped[@]}"
+        -Iproto -Istore -Iactors/runtime -Ibroker -Iedge -Icli -Iactors/router -Iactors/auth -Ivectors "${shipped[@]}"
 }
 
 # Findings in clang-tidy.known were looked at; everything else is an error.

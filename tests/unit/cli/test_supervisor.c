@@ -1,5 +1,5 @@
 /*  test_supervisor.c - the supervisor with real processes: this executable plays the children
- *  itself, under the names samovar-broker, samovar-router and samovar-edge. How a child behaves is
+ *  itself, under the names samovar-broker, samovar-auth and so on. How a child behaves is
  *  read from RUN/fake-SERVICE; what it saw and did is written below RUN. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -126,7 +126,8 @@ static void note_start(const char *service, const char *run, const char *instanc
         seal_key_free(k);
         hex_format(check, sizeof check, hex);
         snprintf(line, sizeof line, "%s\n", hex);
-        put_file(run, "root-keys", line);
+        snprintf(name, sizeof name, "root-keys-%s", service);
+        put_file(run, name, line);
     }
     const char *seed_fd = getenv("SAMOVAR_TICKET_FD");
     if (seed_fd) {
@@ -200,8 +201,8 @@ static void world_open(world *w, const char *yaml)
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     assert_true(n > 0);
     exe[n] = 0;
-    static const char *const services[] = {"broker", "router", "edge"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const services[] = {"broker", "auth", "router", "edge"};
+    for (size_t i = 0; i < 4; i++) {
         snprintf(link, sizeof link, "%s/samovar-%s", w->dir, services[i]);
         assert_int_equal(symlink(exe, link), 0);
     }
@@ -321,8 +322,9 @@ static void events_tell_the_order(void **state)
     PUMP(&w, w.ready);
     supervisor_stop(w.supervisor, 0);
     PUMP(&w, all_stopped(&w));
-    assert_string_equal(get_file(w.run, "events"), "start broker/1\nstart router/1\nstart edge/1\n"
-                                                   "stop edge/1\nstop router/1\nstop broker/1\n");
+    assert_string_equal(get_file(w.run, "events"), "start broker/1\nstart auth/1\nstart router/1\n"
+                                                   "start edge/1\nstop edge/1\nstop router/1\n"
+                                                   "stop auth/1\nstop broker/1\n");
     world_close(&w);
 }
 
@@ -337,11 +339,14 @@ static void each_child_gets_its_own_environment(void **state)
     supervisor_start(w.supervisor);
     PUMP(&w, w.ready);
     const char *router = get_file(w.run, "env-router"), *edge = get_file(w.run, "env-edge"),
-               *broker = get_file(w.run, "env-broker");
+               *broker = get_file(w.run, "env-broker"), *auth = get_file(w.run, "env-auth");
     assert_non_null(strstr(router, "OPENAI_API_KEY=sk-hidden"));
     assert_non_null(strstr(router, "OLLAMA_THING=own-key-hidden"));
     assert_null(strstr(edge, "hidden"));
     assert_null(strstr(broker, "hidden"));
+    assert_null(strstr(auth, "hidden"));
+    assert_non_null(strstr(auth, "SAMOVAR_ROOT_KEY_FD=3\n"));
+    assert_int_equal(count(auth, "_FD="), 1);
     assert_non_null(strstr(edge, "SAMOVAR_INSTANCE=1\n"));
     assert_non_null(strstr(edge, "SAMOVAR_TICKET_FD=3\n"));
     assert_non_null(strstr(broker, "SAMOVAR_CONTROL_FD=3\n"));
@@ -436,7 +441,7 @@ static void a_router_gets_the_root_key_of_its_time(void **state)
     assert_int_equal(unlink(w.key), 0); /* on a medium that was taken out */
     kill_router(&w);
     snprintf(want, sizeof want, "%s%s%s%s", first, first, second, second);
-    assert_string_equal(get_file(w.run, "root-keys"), want);
+    assert_string_equal(get_file(w.run, "root-keys-router"), want);
     assert_int_equal(count(get_file(w.run, "events"), "start router"), 4);
     world_close(&w);
 }

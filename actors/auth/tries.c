@@ -1,0 +1,62 @@
+/*  tries.c - wrong tries, counted by a name that need not exist.
+ *
+ *  The fifth wrong try without a pause of fifteen minutes brings a delay of 30 s; each further one
+ *  doubles it, up to fifteen minutes. A pause is counted from the end of the last delay, so at the
+ *  longest delay one try in fifteen minutes is left to whoever goes on, and everybody else has to
+ *  wait for no longer than that. */
+#include "auth_store.h"
+
+#include "error.h"
+
+static sv_str bin(const uint8_t *hash)
+{
+    return (sv_str){(const char *)hash, WORDS_HASH};
+}
+
+/* What counts now; zeros when there is nothing. */
+static int look(store_tx *tx, const uint8_t *name, tries_row *ret)
+{
+    *ret = (tries_row){.name = bin(name)};
+    int rc = store_get(tx, &auth_tries, ret);
+    if (rc && rc != SV_E_NOT_FOUND) return rc;
+    int64_t calm = ret->blocked > ret->last ? ret->blocked : ret->last;
+    if (rc == SV_E_NOT_FOUND || store_now_ms(tx) - calm >= TRIES_WINDOW_MS)
+        *ret = (tries_row){.name = bin(name)};
+    return 0;
+}
+
+int tries_blocked(store_tx *tx, const uint8_t name[WORDS_HASH], int64_t *ret_ms)
+{
+    tries_row row;
+    int rc = look(tx, name, &row);
+    int64_t left = row.blocked - store_now_ms(tx);
+    *ret_ms = rc == 0 && left > 0 ? left : 0;
+    return rc;
+}
+
+int tries_add(store_tx *tx, const uint8_t name[WORDS_HASH], bool *ret_blocks)
+{
+    tries_row row;
+    int64_t now = store_now_ms(tx), delay = 0;
+    int rc = look(tx, name, &row);
+    if (rc) return rc;
+    row.wrong++;
+    row.last = now;
+    if (row.wrong >= TRIES_FREE) {
+        delay = TRIES_FIRST_MS;
+        for (int64_t i = TRIES_FREE; i < row.wrong && delay < TRIES_MOST_MS; i++)
+            delay *= 2;
+        if (delay > TRIES_MOST_MS) delay = TRIES_MOST_MS;
+        row.blocked = now + delay;
+    }
+    row.expires = now + delay + TRIES_WINDOW_MS;
+    *ret_blocks = delay > 0;
+    return store_put(tx, &auth_tries, &row);
+}
+
+int tries_forget(store_tx *tx, const uint8_t name[WORDS_HASH])
+{
+    tries_row row = {.name = bin(name)};
+    int rc = store_delete(tx, &auth_tries, &row);
+    return rc == SV_E_NOT_FOUND ? 0 : rc;
+}

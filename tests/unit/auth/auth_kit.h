@@ -1,0 +1,240 @@
+/*  auth_kit.h - a real store in a folder of its own, with a clock that a test sets, and what the auth
+ *  actor does in a few words: make a user, log in, refresh. Include once. */
+#ifndef AUTH_KIT_H
+#define AUTH_KIT_H
+
+#include "auth.h"
+#include "error.h"
+#include "seal.h"
+#include "uuid.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { KIT_MEMORY = PASSWORD_MEMORY_LEAST };
+#define KIT_DAY_MS  86400000LL
+#define KIT_IDLE_MS (7 * KIT_DAY_MS)
+#define KIT_LIFE_MS (30 * KIT_DAY_MS)
+
+static store *kit_store;
+static seal_key *kit_root;
+static char kit_folder[64], kit_nobody[PASSWORD_HASH];
+static uint64_t kit_now_ms;
+
+static pthread_mutex_t kit_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t kit_changed = PTHREAD_COND_INITIALIZER;
+static uint32_t kit_finished;
+
+static void kit_on_finished(void *arg, store_op *list)
+{
+    (void)arg;
+    pthread_mutex_lock(&kit_mutex);
+    for (; list; list = list->next)
+        kit_finished++;
+    pthread_cond_signal(&kit_changed);
+    pthread_mutex_unlock(&kit_mutex);
+}
+
+static void kit_on_event(void *arg, store_level level, const char *what, const char *detail)
+{
+    (void)arg, (void)level, (void)what, (void)detail;
+}
+
+static uint64_t kit_clock(void)
+{
+    return kit_now_ms;
+}
+
+static inline void kit_open(void)
+{
+    sv_error err = {.code = 0};
+    store_spec spec = {.schema = &auth_schema,
+                       .folder = kit_folder,
+                       .map_bytes = 1 << 30,
+                       .root = kit_root,
+                       .finished = kit_on_finished,
+                       .event = kit_on_event,
+                       .unix_ms = kit_clock};
+    if (store_open(&spec, &kit_store, &err)) {
+        fprintf(stderr, "store_open: %s %s\n", err.message, err.detail);
+        abort();
+    }
+}
+
+static inline void kit_start(void)
+{
+    kit_now_ms = 1900000000000;
+    snprintf(kit_folder, sizeof kit_folder, "/tmp/auth_test_XXXXXX");
+    if (mkdtemp(kit_folder) == NULL) abort();
+    kit_root = seal_key_new();
+    if (kit_nobody[0] == 0 && password_hash(sv_cstr("nobody knows"), KIT_MEMORY, kit_nobody, NULL))
+        abort();
+    kit_open();
+}
+
+/* The same data, as after a crash: nothing is in memory any more. */
+static inline void kit_again(void)
+{
+    store_close(kit_store);
+    kit_open();
+}
+
+static inline void kit_stop(void)
+{
+    char command[96];
+    store_close(kit_store);
+    seal_key_free(kit_root);
+    snprintf(command, sizeof command, "rm -rf %s", kit_folder);
+    if (system(command)) abort();
+}
+
+static sv_error kit_error; /* of the last write */
+
+/* Writes at the same moment: `in` and `out` are arrays of items of these sizes. */
+static inline void kit_write_all(store_fn *fn, const void *in, size_t in_size, void *out,
+                                 size_t out_size, uint32_t n, int *ret_codes)
+{
+    store_op *ops = calloc(n, sizeof *ops);
+    arena *memory = calloc(n, sizeof *memory);
+    assert(ops && memory);
+    kit_finished = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        arena_init(&memory[i], 1 << 20);
+        ops[i] = (store_op){.fn = fn,
+                            .in = (const char *)in + i * in_size,
+                            .out = (char *)out + i * out_size,
+                            .arena = &memory[i],
+                            .owner = "test"};
+        if (store_submit(kit_store, &ops[i])) abort();
+    }
+    pthread_mutex_lock(&kit_mutex);
+    while (kit_finished < n)
+        pthread_cond_wait(&kit_changed, &kit_mutex);
+    pthread_mutex_unlock(&kit_mutex);
+    for (uint32_t i = 0; i < n; i++) {
+        ret_codes[i] = ops[i].code;
+        kit_error = ops[i].error;
+        arena_free(&memory[i]);
+    }
+    free(ops);
+    free(memory);
+}
+
+static inline int kit_write(store_fn *fn, const void *in, void *out)
+{
+    int code;
+    kit_write_all(fn, in, 0, out, 0, 1, &code);
+    return code;
+}
+
+static inline int kit_read(store_fn *fn, const void *in, void *out, arena *a)
+{
+    store_op op = {.fn = fn, .in = in, .out = out, .arena = a, .owner = "test"};
+    return store_view(kit_store, &op);
+}
+
+static inline void kit_id(char ret[AUTH_ID + 1])
+{
+    sv_id id = uuid_new();
+    uuid_format(&id, ret);
+}
+
+static inline int kit_user(const char *email, const char *password, bool admin, auth_user *ret)
+{
+    auth_user_new n = {.user = {.admin = admin}, .actor = "operator"};
+    snprintf(n.user.email, sizeof n.user.email, "%s", email);
+    kit_id(n.user.id);
+    kit_id(n.user.org);
+    if (password_hash(sv_cstr(password), KIT_MEMORY, n.user.hash, NULL)) abort();
+    return kit_write(auth_user_insert, &n, ret);
+}
+
+/* ---- tries ---- */
+
+typedef struct kit_try {
+    auth_try try;
+    auth_try_known known;
+    auth_try_end end;
+    auth_work work;
+    auth_login_result result;
+    char token[WORDS_TOKEN + 1];
+} kit_try;
+
+/* The look and the comparison. False: no comparison, the counters forbid it. */
+static inline bool kit_compare(kit_try *t, const char *email, const char *password,
+                               const char *network)
+{
+    arena a;
+    *t = (kit_try){.end = {.life_ms = KIT_LIFE_MS}};
+    snprintf(t->try.who.email, sizeof t->try.who.email, "%s", email);
+    snprintf(t->try.network, sizeof t->try.network, "%s", network);
+    auth_try_keys(&t->try);
+    arena_init(&a, 1 << 20);
+    int rc = kit_read(auth_try_look, &t->try, &t->known, &a);
+    arena_free(&a);
+    if (rc) abort();
+    if (t->known.blocked_ms > 0) {
+        t->result.code = SV_E_LOCKED_OUT;
+        t->result.retry_after_ms = (uint32_t)t->known.blocked_ms;
+        return false;
+    }
+    t->work = (auth_work){.password = sv_cstr(password),
+                          .hash = t->known.found ? t->known.user.hash : kit_nobody,
+                          .rehash = true,
+                          .memory_bytes = KIT_MEMORY};
+    if (auth_work_run(&t->work)) abort();
+    t->end.try = &t->try;
+    t->end.known = &t->known;
+    t->end.right = t->work.right && t->known.found;
+    memcpy(t->end.new_hash, t->work.new_hash, sizeof t->end.new_hash);
+    kit_id(t->end.session);
+    token_new("svr_", t->token);
+    token_hash(sv_cstr(t->token), t->end.refresh);
+    return true;
+}
+
+/* One login; its verdict. */
+static inline int kit_login(kit_try *t, const char *email, const char *password,
+                            const char *network)
+{
+    if (kit_compare(t, email, password, network) && kit_write(auth_login_end, &t->end, &t->result))
+        abort();
+    return t->result.code;
+}
+
+/* One refresh; its verdict. `token` becomes the next one when it worked. */
+static inline int kit_refresh(char token[WORDS_TOKEN + 1])
+{
+    char next[WORDS_TOKEN + 1];
+    auth_refresh_in in = {.idle_ms = KIT_IDLE_MS};
+    auth_login_result result;
+    token_hash(sv_cstr(token), in.token);
+    token_new("svr_", next);
+    token_hash(sv_cstr(next), in.next);
+    if (kit_write(auth_refresh_swap, &in, &result)) abort();
+    if (result.code == 0) memcpy(token, next, sizeof next);
+    return result.code;
+}
+
+/* How many events of that name the chain has. */
+static inline uint32_t kit_events(const char *chain, const char *event)
+{
+    arena a;
+    auth_audit_page page;
+    auth_audit_req q = {.chain = sv_cstr(chain)};
+    uint32_t n = 0;
+    do {
+        arena_init(&a, 1 << 20);
+        if (kit_read(auth_audit_some, &q, &page, &a)) abort();
+        for (uint32_t i = 0; i < page.n; i++)
+            n += sv_str_is(page.items[i].event, event);
+        q.after = page.next;
+        arena_free(&a);
+    } while (q.after > 0);
+    return n;
+}
+
+#endif

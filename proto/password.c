@@ -29,7 +29,7 @@ static const char *const common[] = {
 static uint32_t characters(sv_str s)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < s.n; i++)
+    for (uint32_t i = 0; s.p && i < s.n; i++)
         n += ((uint8_t)s.p[i] & 0xc0) != 0x80;
     return n;
 }

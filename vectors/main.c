@@ -31,7 +31,8 @@ static const char help[] =
     "\n"
     "url answers by the rules for URLs of tenants, as far as they go without a network: scheme, "
     "port,\n"
-    "userinfo, spelling, and addresses that are not public. Any name but localhost is allowed here, "
+    "userinfo, spelling, and addresses that are not public. Any name but localhost is allowed "
+    "here, "
     "since the\n"
     "product judges the addresses it stands for when it connects to one of them.\n";
 

@@ -13,7 +13,7 @@ static void take(sv_str from, char *to, size_t size)
 /* As the store keeps it: absent when it is empty. */
 static sv_str text_of(const char *s)
 {
-    return s[0] ? sv_cstr(s) : (sv_str){NULL, 0};
+    return s && s[0] ? sv_cstr(s) : (sv_str){NULL, 0};
 }
 
 /* ---- one user ---- */

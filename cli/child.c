@@ -39,6 +39,23 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Puts what is passed on in its places; places of nothing are closed. */
+static bool take_passes(const int pass[CHILD_PASSES])
+{
+    int high[CHILD_PASSES];
+    for (int i = 0; i < CHILD_PASSES; i++) { /* out of the way of the places themselves */
+        high[i] = pass[i] < 0 ? -1 : fcntl(pass[i], F_DUPFD, CHILD_PASS_FD + CHILD_PASSES);
+        if (pass[i] >= 0 && high[i] < 0) return false;
+    }
+    for (int i = 0; i < CHILD_PASSES; i++) {
+        if (high[i] < 0)
+            close(CHILD_PASS_FD + i);
+        else if (dup2(high[i], CHILD_PASS_FD + i) < 0)
+            return false;
+    }
+    return true;
+}
+
 /* Runs in the child. `sorry` was made before the fork. */
 static _Noreturn void child_main(const child_spec *spec, pid_t parent, int null_fd, int log_fd,
                                  const int gate[2], const char *sorry)
@@ -59,11 +76,8 @@ static _Noreturn void child_main(const child_spec *spec, pid_t parent, int null_
         while (n < 0 && errno == EINTR);
         if (n != 1) _exit(CHILD_EXEC_FAILED);
     }
-    if (spec->pass_fd == CHILD_PASS_FD)
-        fcntl(CHILD_PASS_FD, F_SETFD, 0);
-    else if (spec->pass_fd >= 0 && dup2(spec->pass_fd, CHILD_PASS_FD) < 0)
-        child_fail(sorry);
-    close_from(spec->pass_fd >= 0 ? CHILD_PASS_FD + 1 : CHILD_PASS_FD);
+    if (!take_passes(spec->pass)) child_fail(sorry);
+    close_from(CHILD_PASS_FD + CHILD_PASSES);
     execve(spec->path, spec->argv, spec->env->vars);
     child_fail(sorry);
 }

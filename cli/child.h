@@ -10,17 +10,17 @@
 
 #include <sys/types.h>
 
+enum { CHILD_PASS_FD = 3, CHILD_PASSES = 2 };
+
 typedef struct child_spec {
     const char *path;
     char *const *argv;
     const env_list *env;
-    int out_fd;     /* becomes the child's standard output; -1: the log pipe */
-    int pass_fd;    /* is inherited as descriptor CHILD_PASS_FD; -1: none */
-    bool gated;     /* waits before exec until child_open_gate */
+    int out_fd;             /* becomes the child's standard output; -1: the log pipe */
+    int pass[CHILD_PASSES]; /* are inherited as CHILD_PASS_FD and those after it; -1: none */
+    bool gated;             /* waits before exec until child_open_gate */
     bool own_group; /* a process group of its own: the terminal's Ctrl-C does not reach it */
 } child_spec;
-
-enum { CHILD_PASS_FD = 3 };
 
 typedef struct child_process {
     pid_t pid;

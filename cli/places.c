@@ -157,7 +157,7 @@ static int spawn(places *p, const place *e, char *const *argv, const char *progr
     snprintf(number, sizeof number, "%u", e->instance);
     int rc = env_copy(&env, environ, false, NULL, 0);
     if (rc == 0) rc = env_set(&env, "SAMOVAR_INSTANCE", number);
-    child_spec spec = {.path = path, .argv = argv, .env = &env, .out_fd = out_fd, .pass_fd = -1};
+    child_spec spec = {.path = path, .argv = argv, .env = &env, .out_fd = out_fd, .pass = {-1, -1}};
     if (rc == 0) rc = child_spawn(&spec, &r->child, err);
     env_free(&env);
     return rc ? sv_fail(err, rc, NULL, NULL) : 0;

@@ -85,7 +85,7 @@ static int spawn(schedule *s, char *const *argv, int out_fd, sv_error *err)
                        .argv = argv,
                        .env = &env,
                        .out_fd = out_fd,
-                       .pass_fd = -1,
+                       .pass = {-1, -1},
                        .own_group = true};
     int rc = child_spawn(&spec, &s->process, err);
     env_free(&env);

@@ -31,7 +31,7 @@
 
 enum {
     GROUP_BROKER,
-    GROUP_AUTH,
+    GROUP_KEEPERS,
     GROUP_ROUTERS,
     GROUP_EDGES,
     GROUPS,
@@ -40,6 +40,14 @@ enum {
     ABORT_MS = 5000,     /* between SIGABRT and SIGKILL */
     CONTROL_ANSWER_MS = 10000,
     TAG_NO_CHILD = 0xffffffff
+};
+
+/* What a service is given at its start, and nobody else is. */
+enum {
+    GETS_CONTROL = 1,      /* the line to the supervisor: the broker */
+    GETS_ROOT_KEY = 2,     /* who seals what it keeps */
+    GETS_TICKET_KEY = 4,   /* who speaks for users */
+    GETS_PROVIDER_KEYS = 8 /* in its environment */
 };
 
 struct supervisor {
@@ -170,26 +178,47 @@ static int env_platform(const supervisor *s, env_list *env)
     return rc;
 }
 
-/* Who seals what it keeps, and so needs the root key. */
-static bool keeps_store(const child *c)
+/* What is passed on as descriptors, in their order, with the variables that name them. */
+static const struct {
+    unsigned gets;
+    const char *variable;
+} passes[] = {{GETS_CONTROL, "SAMOVAR_CONTROL_FD"},
+              {GETS_ROOT_KEY, "SAMOVAR_ROOT_KEY_FD"},
+              {GETS_TICKET_KEY, "SAMOVAR_TICKET_FD"}};
+
+static int env_passes(const child *c, env_list *env)
 {
-    return c->group == GROUP_AUTH || c->group == GROUP_ROUTERS;
+    char number[16];
+    int rc = 0, fd = CHILD_PASS_FD;
+    for (size_t i = 0; rc == 0 && i < sizeof passes / sizeof *passes; i++) {
+        if (!(c->gets & passes[i].gets)) continue;
+        snprintf(number, sizeof number, "%d", fd++);
+        rc = env_set(env, passes[i].variable, number);
+    }
+    return rc;
+}
+
+/* One descriptor of what is passed on. */
+static int open_pass(supervisor *s, unsigned gets, int *ret, sv_error *err)
+{
+    if (gets == GETS_CONTROL)
+        return broker_line_open(&s->control, s->o.loop, control_answer, s, ret, err);
+    if (gets == GETS_ROOT_KEY) return key_keeper_fd(&s->root_key, ret, err);
+    *ret = seed_pipe(s);
+    if (*ret >= 0) return 0;
+    return sv_fail(err, SV_E_IO, NULL, "No pipe for the ticket key: %s.", strerror(errno));
 }
 
 static int make_env(const child *c, env_list *env)
 {
     const supervisor *s = c->owner;
-    char number[24], watchdog[24], pass[8];
+    char number[24], watchdog[24];
     snprintf(number, sizeof number, "%u", c->instance);
     snprintf(watchdog, sizeof watchdog, "%d", WATCHDOG_MS * 1000);
-    snprintf(pass, sizeof pass, "%d", CHILD_PASS_FD);
-    int rc = env_copy(env, environ, c->group == GROUP_ROUTERS, s->key_envs, s->n_key_envs);
-    if (rc == 0 &&
-        (env_platform(s, env) || env_set(env, "SAMOVAR_INSTANCE", number) ||
-         env_set(env, "NOTIFY_SOCKET", s->notify.path) || env_set(env, "WATCHDOG_USEC", watchdog) ||
-         (c->group == GROUP_BROKER && env_set(env, "SAMOVAR_CONTROL_FD", pass)) ||
-         (keeps_store(c) && env_set(env, "SAMOVAR_ROOT_KEY_FD", pass)) ||
-         (c->group == GROUP_EDGES && env_set(env, "SAMOVAR_TICKET_FD", pass)))) {
+    int rc = env_copy(env, environ, c->gets & GETS_PROVIDER_KEYS, s->key_envs, s->n_key_envs);
+    if (rc == 0 && (env_platform(s, env) || env_set(env, "SAMOVAR_INSTANCE", number) ||
+                    env_set(env, "NOTIFY_SOCKET", s->notify.path) ||
+                    env_set(env, "WATCHDOG_USEC", watchdog) || env_passes(c, env))) {
         env_free(env);
         rc = SV_E_NO_MEMORY;
     }
@@ -205,26 +234,20 @@ static int spawn(child *c, sv_error *err)
         return sv_fail(err, SV_E_TOO_LARGE, NULL, "The path of samovar-%s is too long.",
                        c->service);
     if (make_env(c, &env)) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    int pass_fd = -1, rc = 0;
-    if (c->group == GROUP_BROKER) {
-        rc = broker_line_open(&s->control, s->o.loop, control_answer, s, &pass_fd, err);
-    } else if (keeps_store(c)) {
-        rc = key_keeper_fd(&s->root_key, &pass_fd, err);
-    } else if (c->group == GROUP_EDGES) {
-        pass_fd = seed_pipe(s);
-        if (pass_fd < 0)
-            rc = sv_fail(err, SV_E_IO, NULL, "No pipe for the ticket key: %s.", strerror(errno));
-    }
+    int rc = 0, n = 0;
     char *argv[] = {path, NULL};
     child_spec spec = {.path = path,
                        .argv = argv,
                        .env = &env,
                        .out_fd = -1,
-                       .pass_fd = pass_fd,
+                       .pass = {-1, -1},
                        .gated = c->group != GROUP_BROKER,
                        .own_group = true};
+    for (size_t i = 0; rc == 0 && i < sizeof passes / sizeof *passes; i++)
+        if (c->gets & passes[i].gets) rc = open_pass(s, passes[i].gets, &spec.pass[n++], err);
     if (rc == 0) rc = child_spawn(&spec, &c->process, err);
-    if (pass_fd >= 0) close(pass_fd);
+    for (int i = 0; i < CHILD_PASSES; i++)
+        if (spec.pass[i] >= 0) close(spec.pass[i]);
     env_free(&env);
     if (rc && c->group == GROUP_BROKER) broker_line_close(&s->control);
     if (rc == 0 && log_source_open(c->log, c->process.log_fd))
@@ -502,23 +525,33 @@ static int make_children(supervisor *s, sv_error *err)
     const config *c = s->o.config;
     const struct {
         const char *service;
+        uint32_t group;
+        unsigned gets;
         int64_t count;
-    } groups[GROUPS] = {{"broker", 1},
-                        {"auth", 1},
-                        {"router", config_int(c, "supervisor.routers")},
-                        {"edge", config_int(c, "supervisor.edges")}};
-    for (size_t g = 0; g < GROUPS; g++)
-        s->n += (size_t)groups[g].count;
+    } services[] = {
+        {"broker", GROUP_BROKER, GETS_CONTROL, 1},
+        {"auth", GROUP_KEEPERS, GETS_ROOT_KEY | GETS_TICKET_KEY, 1},
+        {"router", GROUP_ROUTERS, GETS_ROOT_KEY | GETS_PROVIDER_KEYS,
+         config_int(c, "supervisor.routers")},
+        {"edge", GROUP_EDGES, GETS_TICKET_KEY, config_int(c, "supervisor.edges")},
+    };
+    const size_t n = sizeof services / sizeof *services;
+    for (size_t i = 0; i < n; i++)
+        s->n += (size_t)services[i].count;
     s->children = calloc(s->n, sizeof *s->children);
     if (s->children == NULL) {
         s->n = 0;
         return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     }
     size_t at = 0;
-    for (uint32_t g = 0; g < GROUPS; g++) {
-        for (uint32_t i = 1; i <= groups[g].count; i++) {
+    for (size_t g = 0; g < n; g++) {
+        for (uint32_t i = 1; i <= services[g].count; i++) {
             child *k = &s->children[at++];
-            *k = (child){.owner = s, .service = groups[g].service, .instance = i, .group = g};
+            *k = (child){.owner = s,
+                         .service = services[g].service,
+                         .instance = i,
+                         .group = services[g].group,
+                         .gets = services[g].gets};
             k->process.gate_fd = k->process.log_fd = -1;
             snprintf(k->name, sizeof k->name, "%s/%u", k->service, i);
             k->log = log_mux_source(s->o.mux, k->name);
@@ -651,7 +684,7 @@ void supervisor_helper(supervisor *s, const char *path, char *const *argv)
     env_list env;
     if (s->helper.pid || env_copy(&env, environ, false, s->key_envs, s->n_key_envs)) return;
     child_spec spec = {
-        .path = path, .argv = argv, .env = &env, .out_fd = STDOUT_FILENO, .pass_fd = -1};
+        .path = path, .argv = argv, .env = &env, .out_fd = STDOUT_FILENO, .pass = {-1, -1}};
     if (env_platform(s, &env) || child_spawn(&spec, &s->helper, &err)) {
         log_write(LOG_WARN, "helper cannot be started", LOG_ERR(&err));
         s->helper.pid = 0;

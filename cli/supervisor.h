@@ -36,6 +36,7 @@ typedef struct child {
     supervisor *owner;
     const char *service;
     uint32_t instance, group;
+    unsigned gets; /* what it is given at its start, see supervisor.c */
     char name[32]; /* "router/1" */
     child_state state;
     child_process process; /* pid 0: not running */

@@ -25,6 +25,7 @@ typedef struct jwt_claims {
     jwt_kind kind;
     sv_str sub, jti;       /* user and token; never empty */
     sv_str org, tier, sid; /* {NULL, 0} when absent */
+    sv_str act;            /* administrator who acts as the user, same */
     sv_str roles[JWT_LIST], scopes[JWT_LIST];
     uint32_t n_roles, n_scopes;
     uint64_t iat_s, exp_s; /* Unix seconds */

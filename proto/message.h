@@ -24,7 +24,9 @@ typedef enum sv_type {
     SV_T_MSG   /* pointer to a sub-message, NULL when absent */
 } sv_type;
 
-enum { SV_REQUIRED = 1, SV_SECRET = 2 };
+/* SV_EDGE: in requests filled by the edge from connection or token and never by its clients; in
+ * replies left out of HTTP answers. */
+enum { SV_REQUIRED = 1, SV_SECRET = 2, SV_EDGE = 4 };
 
 typedef struct sv_strs {
     sv_str *items;
@@ -41,7 +43,7 @@ typedef struct sv_message sv_message;
 typedef struct sv_field {
     const char *name;
     sv_type type;
-    unsigned rules; /* SV_REQUIRED, SV_SECRET */
+    unsigned rules; /* SV_REQUIRED, SV_SECRET, SV_EDGE */
     size_t offset;
     double min, max; /* numbers: value; strings: bytes; lists: items */
     double def;      /* what an absent number or bool becomes */

@@ -16,6 +16,9 @@ typedef struct ticket {
     sv_str roles[TICKET_LIST], scopes[TICKET_LIST];
     uint32_t n_roles, n_scopes;
     uint64_t expires_s; /* Unix seconds */
+    sv_str actor;       /* administrator who acts as the user; empty: the user himself */
+    sv_str credential;  /* what it was made from: "session/ID" or "key/ID" */
+    sv_str bound;       /* "service/job": only for that service and those it calls with it */
 } ticket;
 
 typedef struct ticket_signer {

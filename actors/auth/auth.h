@@ -61,6 +61,10 @@ sv_handler auth_setup, auth_user_add, auth_login, auth_change_password;
 sv_handler auth_user_list, auth_user_disable, auth_me, auth_sessions, auth_refresh, auth_logout,
     auth_logout_all, auth_audit, auth_audit_verify;
 
+/* store_write, then whatever follows from it: edges hear of revocations, mails go out. Every write
+ * of a method is one of these. */
+int auth_write(sv_call *call, store_fn *fn, const void *in, void *out);
+
 /* Who the call is for: of the ticket, or `email` when the operator asks. */
 int auth_who_of(sv_call *call, sv_str email, auth_who *ret);
 /* 0 when the platform's operator calls. */

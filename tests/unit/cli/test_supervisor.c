@@ -138,7 +138,8 @@ static void note_start(const char *service, const char *run, const char *instanc
         ticket_signer_init(&s, seed);
         ticket_signer_public(&s, key);
         hex_format(key, sizeof key, hex);
-        put_file(run, "edge-key", hex);
+        snprintf(name, sizeof name, "%s-key", service);
+        put_file(run, name, hex);
     }
 }
 
@@ -346,21 +347,22 @@ static void each_child_gets_its_own_environment(void **state)
     assert_null(strstr(broker, "hidden"));
     assert_null(strstr(auth, "hidden"));
     assert_non_null(strstr(auth, "SAMOVAR_ROOT_KEY_FD=3\n"));
-    assert_int_equal(count(auth, "_FD="), 1);
+    assert_non_null(strstr(auth, "SAMOVAR_TICKET_FD=4\n"));
+    assert_int_equal(count(auth, "_FD="), 2);
     assert_non_null(strstr(edge, "SAMOVAR_INSTANCE=1\n"));
     assert_non_null(strstr(edge, "SAMOVAR_TICKET_FD=3\n"));
     assert_non_null(strstr(broker, "SAMOVAR_CONTROL_FD=3\n"));
     assert_non_null(strstr(router, "SAMOVAR_ROOT_KEY_FD=3\n"));
     assert_int_equal(count(router, "_FD="), 1);
-    assert_null(strstr(edge, "ROOT_KEY_FD"));
-    assert_null(strstr(broker, "ROOT_KEY_FD"));
+    assert_int_equal(count(edge, "_FD="), 1);
+    assert_int_equal(count(broker, "_FD="), 1);
     assert_non_null(strstr(router, "NOTIFY_SOCKET="));
     unsetenv("OPENAI_API_KEY");
     unsetenv("OLLAMA_THING");
     world_close(&w);
 }
 
-static void the_edge_signs_with_the_key_the_broker_knows(void **state)
+static void edge_and_auth_sign_with_the_key_the_broker_knows(void **state)
 {
     (void)state;
     world w;
@@ -371,6 +373,8 @@ static void the_edge_signs_with_the_key_the_broker_knows(void **state)
     snprintf(packet, sizeof packet, "signer %s\n", get_file(w.run, "edge-key"));
     assert_int_equal(strlen(packet), 7 + 64 + 1);
     assert_non_null(strstr(get_file(w.run, "control"), packet));
+    snprintf(packet, sizeof packet, "%s", get_file(w.run, "auth-key"));
+    assert_string_equal(packet, get_file(w.run, "edge-key"));
     /* Not in an environment, not in a file of the platform. */
     assert_null(strstr(get_file(w.run, "env-edge"), get_file(w.run, "edge-key")));
     world_close(&w);
@@ -785,7 +789,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(events_tell_the_order),
         cmocka_unit_test(each_child_gets_its_own_environment),
         cmocka_unit_test(a_router_gets_the_root_key_of_its_time),
-        cmocka_unit_test(the_edge_signs_with_the_key_the_broker_knows),
+        cmocka_unit_test(edge_and_auth_sign_with_the_key_the_broker_knows),
         cmocka_unit_test(a_killed_router_is_back_at_once),
         cmocka_unit_test(a_new_broker_learns_everything_again),
         cmocka_unit_test(too_many_crashes_stop_everything),

@@ -53,7 +53,7 @@ static int head_write(store_tx *tx, const tuple *where, const blob_head *h)
 
 static int damaged(store_tx *tx)
 {
-    return tx_failed(tx, sv_fail(tx->err, SV_E_STORE_DAMAGED, "blob", "A stored file is damaged."));
+    return sv_fail(tx->err, SV_E_STORE_DAMAGED, "blob", "A stored file is damaged.");
 }
 
 static void chunk_key(const blob_head *h, uint64_t n, tuple *ret)
@@ -69,13 +69,13 @@ int blob_chunk(store_tx *tx, const blob_head *h, uint64_t n, sv_str *ret)
     sv_str value = {NULL, 0};
     chunk_key(h, n, &key);
     int rc = engine_get(tx->txn, tx->store->sys.chunks, tuple_str(&key), &value, tx->err);
-    if (rc == SV_E_NOT_FOUND) return damaged(tx);
+    if (rc == SV_E_NOT_FOUND) return tx_failed(tx, damaged(tx));
     if (rc) return tx_failed(tx, rc);
-    if (!checksum_take(tuple_str(&key), value, ret)) return damaged(tx);
+    if (!checksum_take(tuple_str(&key), value, ret)) return tx_failed(tx, damaged(tx));
     uint64_t start = n * LIMIT_STORE_CHUNK_BYTES;
     uint64_t want = h->size > start ? h->size - start : 0;
     if (want > LIMIT_STORE_CHUNK_BYTES) want = LIMIT_STORE_CHUNK_BYTES;
-    return ret->n == want ? 0 : damaged(tx);
+    return ret->n == want ? 0 : tx_failed(tx, damaged(tx));
 }
 
 static int chunk_write(store_tx *tx, const blob_head *h, uint64_t n, sv_str head, sv_str tail)
@@ -110,6 +110,7 @@ static int find(store_tx *tx, const store_table *table, const void *row, tuple *
     return rc ? rc : row_there(tx, t, tuple_str(&key));
 }
 
+/* Damage fails the call, not the function: nothing has been changed yet. */
 static int read_head(store_tx *tx, const tuple *where, blob_head *ret)
 {
     sv_str value = {NULL, 0};

@@ -54,7 +54,8 @@ int row_key(const key_spec *k, uint32_t n, bool shortened, const void *row, tupl
 
 static int check_number(const sv_field *f, double value, sv_error *err)
 {
-    if (value == f->def || (value >= f->min && value <= f->max)) return 0;
+    bool left_out = value == f->def && !(f->rules & SV_REQUIRED);
+    if (left_out || (value >= f->min && value <= f->max)) return 0;
     return sv_fail(err, SV_E_OUT_OF_RANGE, f->name, "The value must be from %.0f to %.0f.", f->min,
                    f->max);
 }
@@ -63,8 +64,7 @@ static int check_text(const sv_field *f, sv_str s, sv_error *err)
 {
     if (s.n > f->max)
         return sv_fail(err, SV_E_TOO_LARGE, f->name, "At most %.0f bytes are allowed.", f->max);
-    bool text = f->type == SV_T_STR || f->type == SV_T_STRS;
-    if (text && !utf8_valid(s)) return sv_fail(err, SV_E_BAD_UTF8, f->name, NULL);
+    if (f->type == SV_T_STR && !utf8_valid(s)) return sv_fail(err, SV_E_BAD_UTF8, f->name, NULL);
     if (f->type == SV_T_RAW && s.p && skim_msgpack(s, LIMIT_DEPTH - 2, LIMIT_NODES, NULL))
         return sv_fail(err, SV_E_MALFORMED, f->name, "This is not one msgpack value.");
     return 0;
@@ -72,11 +72,23 @@ static int check_text(const sv_field *f, sv_str s, sv_error *err)
 
 static int check_row(const sv_message *m, const void *row, sv_error *err);
 
+static int check_count(const sv_field *f, uint32_t n, sv_error *err)
+{
+    if (n <= f->max) return 0;
+    return sv_fail(err, SV_E_TOO_LARGE, f->name, "At most %.0f items are allowed.", f->max);
+}
+
+static int check_strs(const sv_field *f, const sv_strs *l, sv_error *err)
+{
+    int rc = check_count(f, l->n, err);
+    for (uint32_t i = 0; rc == 0 && i < l->n; i++)
+        if (!utf8_valid(l->items[i])) rc = sv_fail(err, SV_E_BAD_UTF8, f->name, NULL);
+    return rc;
+}
+
 static int check_list(const sv_field *f, const sv_list *l, sv_error *err)
 {
-    if (l->n > f->max)
-        return sv_fail(err, SV_E_TOO_LARGE, f->name, "At most %.0f items are allowed.", f->max);
-    int rc = 0;
+    int rc = check_count(f, l->n, err);
     for (uint32_t i = 0; rc == 0 && i < l->n; i++)
         rc = check_row(f->sub, (const char *)l->items + i * f->sub->size, err);
     return rc;
@@ -84,7 +96,6 @@ static int check_list(const sv_field *f, const sv_list *l, sv_error *err)
 
 static int check_field(const sv_field *f, const void *at, sv_error *err)
 {
-    int rc = 0;
     switch (f->type) {
     case SV_T_BOOL: return 0;
     case SV_T_INT: return check_number(f, (double)*(const int64_t *)at, err);
@@ -97,15 +108,12 @@ static int check_field(const sv_field *f, const void *at, sv_error *err)
             return sv_fail(err, SV_E_MISSING_FIELD, f->name, NULL);
         return check_text(f, s, err);
     }
-    case SV_T_STRS: {
-        const sv_strs *all = at;
-        for (uint32_t i = 0; rc == 0 && i < all->n; i++)
-            rc = check_text(f, all->items[i], err);
-        return rc;
-    }
+    case SV_T_STRS: return check_strs(f, at, err);
     case SV_T_LIST: return check_list(f, at, err);
     case SV_T_MSG: {
         const void *sub = *(const void *const *)at;
+        if ((f->rules & SV_REQUIRED) && sub == NULL)
+            return sv_fail(err, SV_E_MISSING_FIELD, f->name, NULL);
         return sub ? check_row(f->sub, sub, err) : 0;
     }
     }

@@ -320,8 +320,8 @@ int row_delete(store_tx *tx, table_state *t, sv_str key)
     int rc = old_row(tx, t, key, &mem, &old);
     if (rc == 0 && old == NULL) rc = SV_E_NOT_FOUND;
     if (rc == 0) rc = plan_entries(tx, t, key, old, NULL, moves);
-    if (rc == 0) rc = move_entries(tx, t, key, old, NULL, moves);
     if (rc == 0 && t->spec->blobs) rc = blob_drop_key(tx, t, key);
+    if (rc == 0) rc = move_entries(tx, t, key, old, NULL, moves);
     if (rc == 0) rc = tx_delete(tx, t->table, key);
     arena_free(&mem);
     return rc;
@@ -398,6 +398,8 @@ int expiry_sweep(store_tx *tx, uint32_t most, uint32_t *ret)
         if (rc) break;
         /* A table that is no longer declared keeps its rows; only their times are forgotten. */
         if (t && key.n) rc = take_away(tx, t, key, tuple_str(&entry));
+        /* A damaged row is left to store_check; it must not keep those behind it. */
+        if (rc == SV_E_STORE_DAMAGED && !tx->failed) rc = 0;
         if (rc == 0) rc = delete_entry(tx, tx->store->sys.expiry, &entry);
         if (rc) break;
     }

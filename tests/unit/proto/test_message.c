@@ -111,6 +111,79 @@ static void refusals(void **state)
     }
 }
 
+/* Lists in lists, to any item of them. */
+typedef struct leaf {
+    int64_t n;
+} leaf;
+
+typedef struct twig {
+    sv_list leaves;
+    leaf *one;
+    sv_strs words;
+    sv_str text;
+} twig;
+
+typedef struct tree {
+    sv_list twigs;
+    int64_t last;
+} tree;
+
+static const sv_field leaf_fields[] = {
+    {"n", SV_T_INT, SV_REQUIRED, offsetof(leaf, n), 0, 9, 0, NULL, "number"}};
+static const sv_message leaf_msg = {"leaf", "leaf", sizeof(leaf), leaf_fields, 1};
+static const sv_field twig_fields[] = {
+    {"leaves", SV_T_LIST, 0, offsetof(twig, leaves), 0, 3, 0, &leaf_msg, "leaves"},
+    {"one", SV_T_MSG, 0, offsetof(twig, one), 0, 0, 0, &leaf_msg, "one leaf"},
+    {"words", SV_T_STRS, 0, offsetof(twig, words), 0, 2, 0, NULL, "words"},
+    {"text", SV_T_STR, 0, offsetof(twig, text), 0, 4, 0, NULL, "text"}};
+static const sv_message twig_msg = {"twig", "twig", sizeof(twig), twig_fields, 4};
+static const sv_field tree_fields[] = {
+    {"twigs", SV_T_LIST, 0, offsetof(tree, twigs), 0, 20, 0, &twig_msg, "twigs"},
+    {"last", SV_T_INT, 0, offsetof(tree, last), 0, 9, 0, NULL, "behind the list"}};
+static const sv_message tree_msg = {"tree", "tree", sizeof(tree), tree_fields, 2};
+
+static void the_place_of_an_item(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        int code;
+        const char *field;
+    } cases[] = {
+        {"{'twigs':[{},7]}", SV_E_WRONG_TYPE, "twigs[1]"},
+        {"{'twigs':[{},{},{'text':7}]}", SV_E_WRONG_TYPE, "twigs[2].text"},
+        {"{'twigs':[{},{'text':'12345'},{}]}", SV_E_TOO_LARGE, "twigs[1].text"},
+        {"{'twigs':[{},{},{},{'wrong':1}]}", SV_E_UNKNOWN_FIELD, "twigs[3].wrong"},
+        {"{'twigs':[{},{'one':{'n':10}}]}", SV_E_OUT_OF_RANGE, "twigs[1].one.n"},
+        {"{'twigs':[{},{'one':{}}]}", SV_E_MISSING_FIELD, "twigs[1].one.n"},
+        {"{'twigs':[{},{'words':['a','b','c']}]}", SV_E_TOO_LARGE, "twigs[1].words"},
+        {"{'twigs':[{'leaves':[{'n':1},{'n':2}]},{'leaves':[{'n':3},{'n':4},{'n':true}]}]}",
+         SV_E_WRONG_TYPE, "twigs[1].leaves[2].n"},
+        {"{'twigs':[{'leaves':[{'n':1},{'n':2},{}]}]}", SV_E_MISSING_FIELD, "twigs[0].leaves[2].n"},
+        {"{'twigs':[{},{'leaves':[{'n':1},{'n':2}],'text':0}]}", SV_E_WRONG_TYPE, "twigs[1].text"},
+        {"{'twigs':[{},{},{},{},{},{},{},{},{},{},{},{},{'text':[]}]}", SV_E_WRONG_TYPE,
+         "twigs[12].text"},
+        {"{'twigs':[{},{}],'last':10}", SV_E_OUT_OF_RANGE, "last"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char json[128];
+        tree out;
+        sv_error err = {0};
+        buf packed;
+        size_t n = strlen(cases[i].json);
+        assert_true(n < sizeof json);
+        for (size_t at = 0; at <= n; at++)
+            json[at] = cases[i].json[at] == '\'' ? '"' : cases[i].json[at];
+        buf_init(&packed, 4096);
+        assert_int_equal(message_from_json(NULL, sv_cstr(json), &packed, &err), 0);
+        int rc = decode(&tree_msg, buf_str(&packed), MESSAGE_STRICT, &out, &err);
+        if (rc != cases[i].code || strcmp(err.field, cases[i].field) != 0 ||
+            strstr(err.message, cases[i].field) == NULL)
+            fail_msg("%s: %d %s: %s", json, rc, err.field, err.message);
+        buf_free(&packed);
+    }
+}
+
 static void lenient_and_defaults(void **state)
 {
     (void)state;
@@ -169,8 +242,8 @@ static void every_message_is_documented(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hello_round_trip), cmocka_unit_test(refusals),
-        cmocka_unit_test(lenient_and_defaults), cmocka_unit_test(memory_is_bounded),
-        cmocka_unit_test(every_message_is_documented)};
+        cmocka_unit_test(hello_round_trip),     cmocka_unit_test(refusals),
+        cmocka_unit_test(the_place_of_an_item), cmocka_unit_test(lenient_and_defaults),
+        cmocka_unit_test(memory_is_bounded),    cmocka_unit_test(every_message_is_documented)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

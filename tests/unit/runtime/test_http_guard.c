@@ -91,6 +91,27 @@ static void test_tenant_urls(void **state)
         check(forbidden[i], HTTP_TRUST_TENANT, SV_E_URL_FORBIDDEN);
 }
 
+/* Names that mean this machine wherever they are asked, and names that only look so. */
+static void test_this_machine(void **state)
+{
+    (void)state;
+    static const char *const own[] = {
+        "https://localhost/",           "https://LocalHost:8443/x",  "https://localhost./",
+        "https://a.localhost/",         "https://a.b-c.localhost./", "https://localhost.localhost/",
+        "https://xlocalhost.localhost/"};
+    static const char *const others[] = {
+        "https://xlocalhost/",          "https://x-localhost./",  "https://localhost.example.com/",
+        "https://localhostx/",          "https://localhos/",      "https://ocalhost/",
+        "https://a.xlocalhost/",        "https://l.localhosts./", "https://localhost.com./",
+        "https://example.com/localhost"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        check(own[i], HTTP_TRUST_TENANT, SV_E_URL_FORBIDDEN);
+        check(own[i], HTTP_TRUST_OPERATOR, 0);
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        check(others[i], HTTP_TRUST_TENANT, 0);
+}
+
 static void test_bad_urls(void **state)
 {
     (void)state;
@@ -204,7 +225,7 @@ int main(void)
         cmocka_unit_test(test_addresses), cmocka_unit_test(test_tenant_urls),
         cmocka_unit_test(test_bad_urls),  cmocka_unit_test(test_operator_urls),
         cmocka_unit_test(test_parse),     cmocka_unit_test(test_redact),
-        cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_headers),   cmocka_unit_test(test_this_machine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,27 @@
 #include <limits.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static char root[128], folder[160], owner[200];
+
+/* The folders below `base` that were synced, a line each, with a + where "n" was in it already. */
+static char synced[512], base[PATH_MAX];
+
+int fsync(int fd)
+{
+    char link[64], path[PATH_MAX], inside[PATH_MAX + 8];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    snprintf(inside, sizeof inside, "%s/n", path);
+    size_t used = strlen(synced), skip = strlen(base);
+    if (strncmp(path, base, skip) == 0)
+        snprintf(synced + used, sizeof synced - used, "%s%s\n", path + skip,
+                 access(inside, F_OK) == 0 ? "+" : "");
+    return (int)syscall(SYS_fsync, fd);
+}
 
 static int setup(void **state)
 {
@@ -270,6 +288,35 @@ static void folders(void **state)
     assert_int_equal(l.fd, -1);
 }
 
+/* The name of each folder that is made is on the disk before anything is put into it; what was
+ * there is left alone. */
+static void new_folders_are_synced(void **state)
+{
+    (void)state;
+    env_lock l;
+    sv_error err = {0};
+    char path[400], before[PATH_MAX];
+    assert_non_null(realpath(root, base));
+    assert_non_null(getcwd(before, sizeof before));
+    synced[0] = '\0';
+    snprintf(path, sizeof path, "%s/n/n//n", root);
+    kit_ok(env_lock_take(&l, path, "router", &err), &err);
+    env_lock_give(&l);
+    assert_string_equal(synced, "+\n/n+\n/n/n+\n");
+    synced[0] = '\0';
+    kit_ok(env_lock_take(&l, path, "router", &err), &err);
+    env_lock_give(&l);
+    assert_string_equal(synced, "");
+    /* From where the process stands: one name, then two. */
+    assert_int_equal(chdir(path), 0);
+    kit_ok(env_lock_take(&l, "n", "router", &err), &err);
+    env_lock_give(&l);
+    kit_ok(env_lock_take(&l, "n/n/", "router", &err), &err);
+    env_lock_give(&l);
+    assert_int_equal(chdir(before), 0);
+    assert_string_equal(synced, "/n/n/n+\n/n/n/n/n+\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +328,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(removed_file, setup, teardown),
         cmocka_unit_test_setup_teardown(asking_does_not_disturb, setup, teardown),
         cmocka_unit_test_setup_teardown(folders, setup, teardown),
+        cmocka_unit_test_setup_teardown(new_folders_are_synced, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

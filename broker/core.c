@@ -151,7 +151,7 @@ static int tables_init(core *c)
     if (core_table_init(&c->peers, 64) || core_table_init(&c->services, 64) ||
         core_table_init(&c->methods, 256) || core_table_init(&c->requests, 1024) ||
         core_table_init(&c->flows, 256) || core_table_init(&c->retries, 64) ||
-        core_table_init(&c->words, 64))
+        core_table_init(&c->words, 64) || core_table_init(&c->passes, 64))
         return SV_E_NO_MEMORY;
     c->hops = core_alloc(c, c->limits.records * sizeof *c->hops);
     return c->hops ? 0 : SV_E_NO_MEMORY;
@@ -226,6 +226,7 @@ void core_free(core *c)
     core_table_free(&c->flows);
     core_table_free(&c->retries);
     core_table_free(&c->words);
+    core_table_free(&c->passes);
     assert(c->memory == sizeof *c);
     policy_unref(c->policy);
     free(c->actions);

@@ -10,7 +10,7 @@
     } while (0)
 
 typedef struct tally {
-    uint64_t open, zombies, queued, retained, taps, own, out_bytes, policy_refs;
+    uint64_t open, zombies, queued, retained, taps, own, out_bytes, policy_refs, passes;
 } tally;
 
 static void check_request(core *c, const request *r, tally *t)
@@ -38,6 +38,8 @@ static void check_request(core *c, const request *r, tally *t)
     t->retained += r->state == R_HANDED && r->frames ? r->bytes : 0;
     t->taps += r->tap != NULL;
     t->own += r->own != NULL;
+    RULE(r->pass == NULL || r->pass->peer == r->callee, "a ticket may be passed on by the wrong peer");
+    t->passes += r->pass && r->pass->peer;
 }
 
 static void check_out(core *c, const peer *p, tally *t)
@@ -138,6 +140,7 @@ const char *core_check(const core *k)
     RULE(t.retained == c->retained_bytes, "%llu bytes retained counted, %llu there",
          (unsigned long long)c->retained_bytes, (unsigned long long)t.retained);
     RULE(t.taps == c->n_taps && t.own == c->n_own, "taps or own answers miscounted");
+    RULE(t.passes == c->passes.n, "tickets that may be passed on miscounted");
     RULE(t.out_bytes == c->stats.out_queued_bytes, "waiting bytes miscounted");
     RULE(c->n_open <= c->limits.open && c->requests.n <= 2ull * c->limits.open &&
              c->peers.n <= c->limits.peers && c->flows.n <= FLOWS_MAX,

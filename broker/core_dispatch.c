@@ -221,6 +221,7 @@ static void hand_over(core *c, request *r, const server *to)
     assert(f && r->callee == NULL && r->attempt < 2);
     r->callee = p;
     core_ring_push(&p->work, &r->of_callee);
+    core_pass_begin(c, r);
     p->in_flight++;
     p->service->in_flight++;
     if (p->ejected_until_us && c->now_us >= p->ejected_until_us && p->probe == NULL) p->probe = r;

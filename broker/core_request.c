@@ -69,6 +69,7 @@ static void caller_done(core *c, request *r, bool error)
 static void callee_done(core *c, request *r)
 {
     peer *p = r->callee;
+    core_pass_end(c, r);
     core_unlink(&r->of_callee);
     p->in_flight--;
     p->service->in_flight--;
@@ -88,6 +89,7 @@ void core_request_release(core *c, request *r)
     core_wheel_stop(&c->wheel, &r->timer);
     core_table_remove(&c->requests, &r->node);
     core_method_unref(c, r->method);
+    core_pass_free(c, r);
     record_free(c, r);
 }
 
@@ -269,6 +271,8 @@ typedef struct aim {
     sv_str target;
     uint32_t only; /* 0: any; the rest is not set when the target is neither form */
     char plain[LIMIT_TARGET_BYTES + 1];
+    bool bound; /* the ticket is, with this name */
+    uint8_t ticket[TICKET_HASH];
 } aim;
 
 static int check_room(const core *c, const peer *p, const envelope *e, aim *at, refusal *x)
@@ -286,7 +290,20 @@ static int check_room(const core *c, const peer *p, const envelope *e, aim *at, 
     return 0;
 }
 
-static int check_rights(core *c, const peer *p, const envelope *e, const aim *at, const method *m,
+static int check_ticket(core *c, const peer *p, const envelope *e, aim *at, refusal *x)
+{
+    ticket t;
+    sv_error err = {0};
+    if (c->tickets == NULL || ticket_ring_read(c->tickets, e->ticket, core_unix_us(c) / 1000000, &t,
+                                               at->ticket, &err))
+        return refuse(x, SV_E_TICKET, 0, "");
+    at->bound = t.bound.n > 0;
+    if (!at->bound || core_pass_may(c, p, t.bound, at->ticket)) return 0;
+    c->stats.denied++;
+    return refuse(x, SV_E_TICKET, 0, "This ticket is bound to another service.");
+}
+
+static int check_rights(core *c, const peer *p, const envelope *e, aim *at, const method *m,
                         flow *f, refusal *x)
 {
     if (!core_flow_allowed(c, f, p->service, at->target)) {
@@ -301,11 +318,7 @@ static int check_rights(core *c, const peer *p, const envelope *e, const aim *at
             return refuse(x, SV_E_TICKET, 0, "This service needs a ticket.");
         return 0;
     }
-    sv_error err = {0};
-    if (c->tickets == NULL ||
-        ticket_ring_verify(c->tickets, e->ticket, core_unix_us(c) / 1000000, &err))
-        return refuse(x, SV_E_TICKET, 0, "");
-    return 0;
+    return check_ticket(c, p, e, at, x);
 }
 
 static bool served_by(const service *s, uint32_t only)
@@ -359,11 +372,16 @@ static void send_refusal(core *c, peer *p, const core_frames *f, const aim *at, 
     core_send_own(c, p, &out, body, OUT_DATA);
 }
 
-static request *accept(core *c, peer *p, core_frames *f, uint32_t only, method *m, flow *w)
+static request *accept(core *c, peer *p, core_frames *f, const aim *at, method *m, flow *w)
 {
     const envelope *e = &f->env;
+    uint32_t only = at->only;
     request *r = record_new(c);
     if (r == NULL) return NULL;
+    if (at->bound && (r->pass = core_pass_new(c, at->ticket)) == NULL) {
+        record_free(c, r);
+        return NULL;
+    }
     r->id = e->id;
     r->method = m;
     m->refs++;
@@ -438,13 +456,14 @@ void core_request_new(core *c, peer *p, core_frames *f)
     refusal x = {0};
     aim at;
     at.only = 0;
+    at.bound = false;
     request *r = NULL;
     int rc = check_room(c, p, e, &at, &x);
     method *m = rc ? NULL : core_method_find(c, at.target);
     flow *w = m ? core_flow_get(c, p->service, m) : NULL;
     if (rc == 0) rc = check_rights(c, p, e, &at, m, w, &x);
     if (rc == 0) rc = check_place(c, &at, m, &x);
-    if (rc == 0 && (r = accept(c, p, f, at.only, m, w)) == NULL)
+    if (rc == 0 && (r = accept(c, p, f, &at, m, w)) == NULL)
         rc = refuse(&x, SV_E_NO_MEMORY, 1000, "");
     if (rc) {
         send_refusal(c, p, f, &at, &x);

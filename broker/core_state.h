@@ -196,6 +196,13 @@ typedef struct stream_side {
 
 typedef struct tap tap;
 
+/* A bound ticket on a request that a peer works on: it may pass the ticket on until that is over. */
+typedef struct pass {
+    core_node node; /* by peer and ticket, while `peer` is set */
+    peer *peer;
+    uint8_t ticket[TICKET_HASH];
+} pass;
+
 struct request {
     core_node node; /* by id */
     sv_id id;
@@ -220,6 +227,7 @@ struct request {
     peer *owner; /* who may get a keyed one, valid for owner_generation */
     uint32_t owner_generation;
     sv_trace trace;
+    pass *pass;           /* of a bound ticket; NULL: it has none */
     stream_side down, up; /* down: callee to caller */
     /* OWN */
     tap *tap;
@@ -325,7 +333,7 @@ struct core {
     core_seed seed;
     core_wheel wheel;
 
-    core_table peers, services, methods, requests, flows, retries, words;
+    core_table peers, services, methods, requests, flows, retries, words, passes;
     service *bus;
     uint32_t n_open, n_zombies;
     request *spare;
@@ -444,6 +452,14 @@ void core_request_release(core *c, request *r);
 void core_request_drop_frames(core *c, request *r);
 /* An envelope for a message of the core's own about this request. */
 envelope core_request_envelope(core *c, const request *r, sv_kind kind);
+
+/* ---- core_pass.c: tickets that are bound to a service ---- */
+
+bool core_pass_may(const core *c, const peer *p, sv_str bound, const uint8_t hash[TICKET_HASH]);
+pass *core_pass_new(core *c, const uint8_t hash[TICKET_HASH]); /* NULL: no memory */
+void core_pass_begin(core *c, request *r); /* it was handed to its callee */
+void core_pass_end(core *c, request *r);   /* the callee is done with it */
+void core_pass_free(core *c, request *r);
 
 /* ---- core_dispatch.c: which instance, when ---- */
 

@@ -8,6 +8,7 @@
 #include "sv_limits.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { RULES_MAX = 4096 }; /* of each list: a file that big is a mistake */
@@ -205,6 +206,89 @@ int policy_add_fault(policy *p, const char *from, const char *call, policy_fault
     return 0;
 }
 
+/* What the HTTP API needs of auth, name by name; the operator's own methods are not among it. */
+static const char *const edge_auth[] = {"2fa_disable",
+                                        "2fa_enable",
+                                        "2fa_recovery_codes",
+                                        "2fa_setup",
+                                        "admin_impersonate",
+                                        "admin_org_change",
+                                        "admin_orgs",
+                                        "admin_reset_2fa",
+                                        "admin_user",
+                                        "admin_user_change",
+                                        "admin_user_new",
+                                        "admin_users",
+                                        "audit",
+                                        "change_password",
+                                        "forgot",
+                                        "invitation_accept",
+                                        "invitation_drop",
+                                        "invitation_look",
+                                        "invitations",
+                                        "invite",
+                                        "jwks",
+                                        "key",
+                                        "key_check",
+                                        "key_delete",
+                                        "key_new",
+                                        "key_used",
+                                        "keys",
+                                        "login",
+                                        "login_code",
+                                        "logout",
+                                        "logout_all",
+                                        "me",
+                                        "me_change",
+                                        "member_change",
+                                        "member_remove",
+                                        "members",
+                                        "metrics",
+                                        "org",
+                                        "org_change",
+                                        "org_delete",
+                                        "org_leave",
+                                        "org_new",
+                                        "org_switch",
+                                        "org_transfer",
+                                        "orgs",
+                                        "ping",
+                                        "refresh",
+                                        "register",
+                                        "reset",
+                                        "revocations",
+                                        "service_new",
+                                        "session_end_one",
+                                        "sessions",
+                                        "setup",
+                                        "store_stat",
+                                        "verify_again",
+                                        "verify_email"};
+/* Services that work for users who are away. */
+static const char *const delegates[] = {"router",       "workspace", "workflow",
+                                        "integrations", "knowledge", "builder"};
+static const char *const delegation[] = {"auth.grant", "auth.grant_end", "auth.delegate"};
+
+static int allow(policy *p, const char *from, const char *call)
+{
+    char words[160];
+    snprintf(words, sizeof words, "built-in: %s may call %s", from, call);
+    return policy_add_allow(p, false, from, call, words);
+}
+
+static int allow_auth(policy *p)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof edge_auth / sizeof *edge_auth; i++) {
+        char call[LIMIT_TARGET_BYTES + 1];
+        snprintf(call, sizeof call, "auth.%s", edge_auth[i]);
+        rc = allow(p, "edge", call);
+    }
+    for (size_t i = 0; rc == 0 && i < 3 * (sizeof delegates / sizeof *delegates); i++)
+        rc = allow(p, delegates[i / 3], delegation[i % 3]);
+    return rc;
+}
+
 policy *policy_default(const policy_service *defaults)
 {
     static const struct {
@@ -218,8 +302,29 @@ policy *policy_default(const policy_service *defaults)
         {"edge", "router.models", "built-in: edge may call router.models"},
         {"edge", "router.ping", "built-in: edge may call router.ping"},
         {"edge", "router.metrics", "built-in: edge may call router.metrics"},
+        {"edge", "router.providers", "built-in: edge may call router.providers"},
+        {"edge", "router.store_stat", "built-in: edge may call router.store_stat"},
+        {"edge", "mail.store_stat", "built-in: edge may call mail.store_stat"},
+        {"edge", "mail.ping", "built-in: edge may call mail.ping"},
+        {"edge", "mail.metrics", "built-in: edge may call mail.metrics"},
+        {"edge", "cache.ping", "built-in: edge may call cache.ping"},
+        {"edge", "cache.metrics", "built-in: edge may call cache.metrics"},
+        {"edge", "bus.services", "built-in: edge may call bus.services"},
+        {"edge", "cache.limit_take", "built-in: edge may call cache.limit_take"},
+        {"edge", "workspace.file_begin", "built-in: edge may call workspace.file_begin"},
+        {"edge", "workspace.file_append", "built-in: edge may call workspace.file_append"},
+        {"edge", "workspace.file_finish", "built-in: edge may call workspace.file_finish"},
+        {"edge", "workspace.file_drop", "built-in: edge may call workspace.file_drop"},
+        {"edge", "workspace.files", "built-in: edge may call workspace.files"},
+        {"edge", "workspace.file", "built-in: edge may call workspace.file"},
+        {"edge", "workspace.file_read", "built-in: edge may call workspace.file_read"},
+        {"edge", "workspace.file_delete", "built-in: edge may call workspace.file_delete"},
+        {"edge", "workspace.ping", "built-in: edge may call workspace.ping"},
+        {"edge", "workspace.metrics", "built-in: edge may call workspace.metrics"},
+        {"edge", "workspace.store_stat", "built-in: edge may call workspace.store_stat"},
         {"edge", "bus.subscribe", "built-in: edge may subscribe to events"},
         {"router", "bus.subscribe", "built-in: router may subscribe to events"},
+        {"auth", "mail.send", "built-in: auth may call mail.send"},
     };
     policy *p = policy_new(defaults);
     if (p == NULL) return NULL;
@@ -228,6 +333,10 @@ policy *policy_default(const policy_service *defaults)
             policy_unref(p);
             return NULL;
         }
+    }
+    if (allow_auth(p)) {
+        policy_unref(p);
+        return NULL;
     }
     return p;
 }

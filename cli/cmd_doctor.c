@@ -57,8 +57,9 @@ static void say(doctor *d, verdict v, const char *what, const char *fmt, ...)
 
 static void check_executables(doctor *d)
 {
-    static const char *const names[] = {"samovar-broker", "samovar-router", "samovar-auth",
-                                        "samovar-edge"};
+    static const char *const names[] = {"samovar-broker",   "samovar-router", "samovar-auth",
+                                        "samovar-mail",     "samovar-cache",  "samovar-edge",
+                                        "samovar-workspace"};
     char bin[PLATFORM_PATH], path[PLATFORM_PATH + 32], missing[128] = "";
     if (!platform_bin(bin)) {
         say(d, FAIL, "executables", "their folder is not known; set SAMOVAR_BIN");

@@ -47,7 +47,10 @@ static void print_info(const config *c)
     platform_url(c, url, sizeof url);
     printf("\nSamovar %s\n\n", SAMOVAR_VERSION);
     printf("  URL        %s\n", url[0] ? url : "not known: the edge has not written its port yet");
-    printf("             reachable from this machine only, until Samovar knows users\n");
+    if (strcmp(config_str(c, "edge.access"), "open") == 0)
+        printf(
+            "             open to this machine until there is an administrator: use the setup link "
+            "in the log\n");
     printf("  data       %s\n", config_data(c));
     printf("  config     %s\n",
            config_file(c) ? config_file(c) : "no file; defaults and environment");

@@ -18,8 +18,8 @@
 /* Names that belong to the platform's own processes. */
 static bool reserved(const char *name)
 {
-    static const char *const names[] = {"bus",  "broker", "operator", "supervisor",
-                                        "edge", "router", "auth"};
+    static const char *const names[] = {"bus",    "broker", "operator", "supervisor", "edge",
+                                        "router", "auth",   "cache",    "mail",       "workspace"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
     return false;
@@ -132,7 +132,8 @@ int cmd_keys(int argc, char **argv)
         "new: makes a CURVE key pair with which a process of your own joins the bus as service "
         "NAME,\n"
         "     and prints the environment it needs. The broker admits the key at once.\n"
-        "ls:  lists the keys that the broker admits.",
+        "ls:  lists the keys that the broker admits.\n"
+        "(API keys, with which programs call the HTTP API: samovar key.)",
         "The files are DATA/keys/NAME.key (secret, mode 0600) and NAME.pub; deleting NAME.pub "
         "locks the\n"
         "key out.\n"

@@ -3,6 +3,7 @@
 #include "commands.h"
 
 #include "error.h"
+#include "error_report.h"
 #include "log.h"
 #include "notify.h"
 #include "platform.h"
@@ -27,6 +28,7 @@ typedef struct up {
     log_mux *mux;
     supervisor *supervisor;
     status_socket *status;
+    error_report *errors; /* NULL: not reported */
     char bin[PLATFORM_PATH];
 } up;
 
@@ -66,8 +68,9 @@ static int check_port(const config *c, sv_error *err)
 static int check_descriptors(const config *c, sv_error *err)
 {
     struct rlimit files;
-    rlim_t need = (rlim_t)(64 + 4 * (2 + config_int(c, "supervisor.routers") +
-                                     config_int(c, "supervisor.edges")));
+    rlim_t need =
+        (rlim_t)(64 + 4 * (4 + config_int(c, "supervisor.routers") +
+                           config_int(c, "supervisor.caches") + config_int(c, "supervisor.edges")));
     if (getrlimit(RLIMIT_NOFILE, &files)) return 0;
     if (files.rlim_cur < need && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;
@@ -122,13 +125,28 @@ static int log_to_mux(up *u, sv_error *err)
     return 0;
 }
 
+static void on_line(void *arg, const char *name, const log_entry *e)
+{
+    const up *u = arg;
+    (void)name;
+    error_report_line(u->errors, (sv_str){e->text, e->n});
+}
+
+static int report_errors(up *u, sv_error *err)
+{
+    const char *dsn = config_str(u->config, "errors.dsn");
+    int rc = dsn ? error_report_new(u->loop, dsn, &u->errors, err) : 0;
+    if (u->errors) log_mux_watch(u->mux, on_line, u);
+    return rc;
+}
+
 static int open_all(up *u, log_format format, sv_error *err)
 {
     char path[PLATFORM_PATH];
     u->loop = loop_new(err);
     if (u->loop == NULL) return err->code;
     u->mux = log_mux_new(u->loop, STDERR_FILENO, format, err);
-    if (u->mux == NULL || log_to_mux(u, err)) return err->code;
+    if (u->mux == NULL || log_to_mux(u, err) || report_errors(u, err)) return err->code;
     supervisor_options o = {.loop = u->loop,
                             .config = u->config,
                             .mux = u->mux,
@@ -157,6 +175,7 @@ static void close_all(up *u)
     supervisor_free(u->supervisor);
     log_mux_free(u->mux, OUTPUT_WAIT_MS);
     log_init("supervisor", 0, LOG_INFO, STDERR_FILENO);
+    error_report_free(u->errors);
     loop_free(u->loop);
 }
 
@@ -198,7 +217,8 @@ int cmd_up(int argc, char **argv)
     const args_spec spec = {
         "samovar up",
         "",
-        "Starts broker, auth, routers and edges, watches over them, and stops them on Ctrl-C or "
+        "Starts broker, auth, mail, routers and edges, watches over them, and stops them on Ctrl-C "
+        "or "
         "SIGTERM.\n"
         "A second Ctrl-C kills everything at once.",
         "environment:\n"

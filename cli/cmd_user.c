@@ -71,11 +71,25 @@ static int read_password(char to[PASSWORD_LINE], sv_str *ret)
     return n ? CLI_OK : CLI_USAGE;
 }
 
-static int add(const config *c, const char *email, const char *name, bool admin)
+/* What the words say. */
+typedef struct wish {
+    const char *verb, *email, *name, *tier;
+    bool admin, from_stdin, two_factor, json;
+} wish;
+
+static sv_str text_of(const char *s)
+{
+    return s ? sv_cstr(s) : (sv_str){NULL, 0};
+}
+
+static int add(const config *c, const wish *w)
 {
     char line[PASSWORD_LINE];
     sv_error err = {.code = 0};
-    auth_user_add_req q = {.email = sv_cstr(email), .name = sv_cstr(name), .admin = admin};
+    auth_user_add_req q = {.email = sv_cstr(w->email),
+                           .name = text_of(w->name),
+                           .admin = w->admin,
+                           .tier = text_of(w->tier)};
     auth_user_reply reply;
     arena a;
     int exit_code = read_password(line, &q.password);
@@ -88,7 +102,33 @@ static int add(const config *c, const char *email, const char *name, bool admin)
         complain(&err);
     else
         printf("%.*s is %s now, id %.*s\n", SV_FMT(reply.user->email),
-               admin ? "an administrator" : "a user", SV_FMT(reply.user->id));
+               w->admin ? "an administrator" : "a user", SV_FMT(reply.user->id));
+    arena_free(&a);
+    return rc ? CLI_FAILED : CLI_OK;
+}
+
+/* ---- reset ---- */
+
+static int reset(const config *c, const wish *w)
+{
+    char line[PASSWORD_LINE];
+    sv_error err = {.code = 0};
+    auth_user_reset_req q = {.email = sv_cstr(w->email), .two_factor = w->two_factor};
+    auth_user_reply reply;
+    arena a;
+    int exit_code = w->from_stdin ? read_password(line, &q.password) : CLI_OK;
+    if (exit_code) return exit_code;
+    arena_init(&a, ANSWER_BYTES);
+    int rc = ask(c, "auth.user_reset", &auth_user_reset_req_msg, &q, &auth_user_reply_msg, &a,
+                 &reply, &err);
+    seal_wipe(line, sizeof line);
+    if (rc)
+        complain(&err);
+    else
+        printf("%.*s has %s; its sessions have ended\n", SV_FMT(reply.user->email),
+               !w->two_factor  ? "another password"
+               : w->from_stdin ? "another password and no second factor"
+                               : "no second factor");
     arena_free(&a);
     return rc ? CLI_FAILED : CLI_OK;
 }
@@ -121,8 +161,13 @@ static void print_user(const auth_user_info *u)
     time_t s = (time_t)(u->last_login / 1000);
     struct tm tm;
     if (u->last_login && gmtime_r(&s, &tm)) strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    printf("%-40.*s %-8s %-6s %-20s  %.*s\n", SV_FMT(u->email), u->disabled ? "disabled" : "active",
-           u->admin ? "admin" : "user", when, SV_FMT(u->name));
+    printf("%-40.*s %-8s %-7s %-7.*s %-3s %-8s %-20s  %.*s\n", SV_FMT(u->email),
+           u->disabled ? "disabled" : "active",
+           u->admin     ? "admin"
+           : u->service ? "service"
+                        : "user",
+           SV_FMT(u->tier), u->two_factor ? "yes" : "no", u->verified ? "yes" : "no", when,
+           SV_FMT(u->name));
 }
 
 static int print_page(const auth_user_list_reply *page, bool json, uint64_t before)
@@ -154,7 +199,8 @@ static int list(const config *c, bool json)
     int rc = places_find(&p, c, "auth", &err);
     arena_init(&a, ANSWER_BYTES);
     if (rc == 0 && !json)
-        printf("%-40s %-8s %-6s %-20s  %s\n", "EMAIL", "STATE", "KIND", "LAST LOGIN", "NAME");
+        printf("%-40s %-8s %-7s %-7s %-3s %-8s %-20s  %s\n", "EMAIL", "STATE", "KIND", "TIER",
+               "2FA", "VERIFIED", "LAST LOGIN", "NAME");
     while (rc == 0) {
         auth_user_list_req q = {.after = after[0] ? sv_cstr(after) : (sv_str){NULL, 0}};
         auth_user_list_reply page;
@@ -175,34 +221,64 @@ static int list(const config *c, bool json)
 
 /* ---- the command ---- */
 
-static int run(const char *verb, const char *email, const char *name, bool admin, bool json)
+static int run(const wish *w)
 {
     config *c = NULL;
     if (cli_config(NULL, &c)) return CLI_CONFIG;
-    int exit_code = strcmp(verb, "add") == 0  ? add(c, email, name, admin)
-                    : strcmp(verb, "ls") == 0 ? list(c, json)
-                                              : flip(c, email, strcmp(verb, "enable") == 0);
+    int exit_code = strcmp(w->verb, "add") == 0  ? add(c, w)
+                    : strcmp(w->verb, "ls") == 0 ? list(c, w->json)
+                    : strcmp(w->verb, "reset") == 0
+                        ? reset(c, w)
+                        : flip(c, w->email, strcmp(w->verb, "enable") == 0);
     config_free(c);
     return exit_code;
 }
 
+/* What is wrong with the words; NULL: nothing. */
+static const char *complaint(const wish *w, int n, bool output)
+{
+    bool is_add = strcmp(w->verb, "add") == 0, is_ls = strcmp(w->verb, "ls") == 0;
+    bool is_reset = strcmp(w->verb, "reset") == 0;
+    bool flips = strcmp(w->verb, "disable") == 0 || strcmp(w->verb, "enable") == 0;
+    if (!is_add && !is_ls && !is_reset && !flips)
+        return "the first word is add, ls, disable, enable or reset";
+    if (is_ls ? n != 1 : n != 2)
+        return is_ls ? "ls takes no e-mail address" : "give one e-mail address";
+    if (!is_add && (w->admin || w->name || w->tier))
+        return "--admin, --name and --tier go with add";
+    if (!is_add && !is_reset && w->from_stdin) return "--password-stdin goes with add and reset";
+    if (!is_reset && w->two_factor) return "--2fa goes with reset";
+    if (!is_ls && output) return "-o goes with ls";
+    if (is_add && !w->from_stdin) return "give --password-stdin and the password on standard input";
+    if (is_reset && !w->from_stdin && !w->two_factor)
+        return "give --password-stdin and the password on standard input, or --2fa, or both";
+    return NULL;
+}
+
 int cmd_user(int argc, char **argv)
 {
-    const char *name = NULL, *output = NULL;
-    bool admin = false, from_stdin = false, json;
+    const char *output = NULL;
+    wish w = {.verb = ""};
     const args_option options[] = {
-        {0, "admin", NULL, "add: a platform administrator", NULL, &admin},
-        {0, "name", "NAME", "add: as people see it", &name, NULL},
-        {0, "password-stdin", NULL, "add: the password is the first line of standard input", NULL,
-         &from_stdin},
+        {0, "admin", NULL, "add: a platform administrator", NULL, &w.admin},
+        {0, "name", "NAME", "add: as people see it", &w.name, NULL},
+        {0, "tier", "TIER", "add: free, premium or own", &w.tier, NULL},
+        {0, "password-stdin", NULL, "add, reset: the password is the first line of standard input",
+         NULL, &w.from_stdin},
+        {0, "2fa", NULL, "reset: take the second factor away", NULL, &w.two_factor},
         {'o', "output", "table|json", "ls: json is an array of objects", &output, NULL}};
     const args_spec spec = {
         "samovar user",
-        "add EMAIL | ls | disable EMAIL | enable EMAIL",
-        "Accounts of the platform. A disabled one cannot log in, and its sessions end at once.",
-        "json keys: id, email, name, admin, disabled, org, created, last_login (Unix ms)\n"
-        "example:\n"
+        "add EMAIL | ls | disable EMAIL | enable EMAIL | reset EMAIL",
+        "Accounts of the platform. A disabled one cannot log in, and its sessions and keys end at\n"
+        "once. reset lets somebody in again: another password, no second factor, or both. Only ls\n"
+        "works while the platform is stopped.",
+        "json keys: id, email, name, admin, disabled, org, created, last_login (Unix ms), "
+        "verified,\n"
+        "two_factor, tier, locale, service\n"
+        "examples:\n"
         "  samovar user add anna@example.org --admin --password-stdin < password.txt\n"
+        "  samovar user reset anna@example.org --2fa\n"
         "exit codes: 0 done, 1 failed, 2 wrong words",
         options,
         sizeof options / sizeof *options,
@@ -211,24 +287,13 @@ int cmd_user(int argc, char **argv)
     args words;
     int exit_code;
     if (!cli_args(&spec, argc, argv, &words, &exit_code)) return exit_code;
-    if (!cli_output(output, &json)) return CLI_USAGE;
-    const char *verb = words.word[0];
-    bool is_add = strcmp(verb, "add") == 0, is_ls = strcmp(verb, "ls") == 0;
-    bool flips = strcmp(verb, "disable") == 0 || strcmp(verb, "enable") == 0;
-    const char *wrong = NULL;
-    if (!is_add && !is_ls && !flips)
-        wrong = "the first word is add, ls, disable or enable";
-    else if (is_ls ? words.n != 1 : words.n != 2)
-        wrong = is_ls ? "ls takes no e-mail address" : "give one e-mail address";
-    else if (!is_add && (admin || name || from_stdin))
-        wrong = "--admin, --name and --password-stdin go with add";
-    else if (!is_ls && output)
-        wrong = "-o goes with ls";
-    else if (is_add && !from_stdin)
-        wrong = "give --password-stdin and the password on standard input";
+    if (!cli_output(output, &w.json)) return CLI_USAGE;
+    w.verb = words.word[0];
+    w.email = words.n > 1 ? words.word[1] : "";
+    const char *wrong = complaint(&w, (int)words.n, output != NULL);
     if (wrong) {
         fprintf(stderr, "samovar user: %s\n", wrong);
         return CLI_USAGE;
     }
-    return run(verb, words.n > 1 ? words.word[1] : "", name, admin, json);
+    return run(&w);
 }

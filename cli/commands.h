@@ -12,7 +12,10 @@
     COMMAND(tap, "watch the messages on the bus")                                                  \
     COMMAND(logs, "last log lines of the processes")                                               \
     COMMAND(keys, "key pairs for processes from elsewhere")                                        \
-    COMMAND(user, "accounts: add, list, disable")                                                  \
+    COMMAND(user, "accounts: add, list, disable, reset")                                           \
+    COMMAND(org, "organizations: list")                                                            \
+    COMMAND(key, "API keys of users: new, list, delete")                                           \
+    COMMAND(mail, "outgoing mail: list, show, send again, test")                                   \
     COMMAND(audit, "the audit log, and whether it was changed")                                    \
     COMMAND(config, "check or show the configuration")                                             \
     COMMAND(usage, "what models were asked and what it cost")                                      \

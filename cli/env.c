@@ -24,6 +24,12 @@ static const char *const protocol_vars[] = {
 static const char *const backup_vars[] = {"SAMOVAR_BACKUP_S3_ACCESS_KEY",
                                           "SAMOVAR_BACKUP_S3_SECRET_KEY"};
 
+/* The supervisor's own. */
+static const char *const supervisor_vars[] = {"SAMOVAR_ERRORS_DSN"};
+
+/* For the mail actor alone, which gets it by name. */
+static const char *const mail_vars[] = {"SAMOVAR_MAIL_SMTP_PASSWORD"};
+
 static bool is_one_of(const char *name, size_t n, const char *const *list, size_t list_n)
 {
     for (size_t i = 0; i < list_n; i++)
@@ -70,6 +76,8 @@ int env_copy(env_list *ret, char *const *from, bool secrets, const char *const *
         size_t n = equals ? (size_t)(equals - *from) : strlen(*from);
         if (is_one_of(*from, n, protocol_vars, COUNT(protocol_vars)) ||
             is_one_of(*from, n, backup_vars, COUNT(backup_vars)) ||
+            is_one_of(*from, n, supervisor_vars, COUNT(supervisor_vars)) ||
+            is_one_of(*from, n, mail_vars, COUNT(mail_vars)) ||
             (!secrets && env_is_secret(*from, n, extra, n_extra)))
             continue;
         if (add(ret, strdup(*from))) {

@@ -45,8 +45,8 @@ struct log_mux {
     log_source *sources[SOURCES];
     size_t n;
     loop_timer timer; /* reports suppressed lines */
-    log_entry_fn *listener;
-    void *listener_arg;
+    log_entry_fn *listener, *watcher;
+    void *listener_arg, *watcher_arg;
 };
 
 /* ---- output ---- */
@@ -143,6 +143,7 @@ static void take_line(log_source *s, sv_str text, bool limited)
     s->lines++;
     put_out(m, s->name, e);
     if (m->listener) m->listener(m->listener_arg, s->name, e);
+    if (m->watcher) m->watcher(m->watcher_arg, s->name, e);
 }
 
 /* Every second each source gets back LOG_LINES_SECOND lines of its allowance. */
@@ -330,4 +331,10 @@ void log_mux_listen(log_mux *m, log_entry_fn *fn, void *arg)
 {
     m->listener = fn;
     m->listener_arg = arg;
+}
+
+void log_mux_watch(log_mux *m, log_entry_fn *fn, void *arg)
+{
+    m->watcher = fn;
+    m->watcher_arg = arg;
 }

@@ -47,5 +47,7 @@ typedef void log_entry_fn(void *arg, const char *name, const log_entry *e);
 void log_mux_last(log_mux *m, log_source *s, size_t most, log_entry_fn *fn, void *arg);
 /* fn for each line that passes the rate limit, from now on. One listener. */
 void log_mux_listen(log_mux *m, log_entry_fn *fn, void *arg);
+/* The same, for one more. */
+void log_mux_watch(log_mux *m, log_entry_fn *fn, void *arg);
 
 #endif

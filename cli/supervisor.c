@@ -47,7 +47,8 @@ enum {
     GETS_CONTROL = 1,      /* the line to the supervisor: the broker */
     GETS_ROOT_KEY = 2,     /* who seals what it keeps */
     GETS_TICKET_KEY = 4,   /* who speaks for users */
-    GETS_PROVIDER_KEYS = 8 /* in its environment */
+    GETS_PROVIDER_KEYS = 8, /* in its environment */
+    GETS_MAIL_PASSWORD = 16 /* in its environment */
 };
 
 struct supervisor {
@@ -211,11 +212,14 @@ static int open_pass(supervisor *s, unsigned gets, int *ret, sv_error *err)
 
 static int make_env(const child *c, env_list *env)
 {
+    static const char mail_password[] = "SAMOVAR_MAIL_SMTP_PASSWORD";
     const supervisor *s = c->owner;
     char number[24], watchdog[24];
     snprintf(number, sizeof number, "%u", c->instance);
     snprintf(watchdog, sizeof watchdog, "%d", WATCHDOG_MS * 1000);
     int rc = env_copy(env, environ, c->gets & GETS_PROVIDER_KEYS, s->key_envs, s->n_key_envs);
+    if (rc == 0 && (c->gets & GETS_MAIL_PASSWORD) && getenv(mail_password))
+        rc = env_set(env, mail_password, getenv(mail_password));
     if (rc == 0 && (env_platform(s, env) || env_set(env, "SAMOVAR_INSTANCE", number) ||
                     env_set(env, "NOTIFY_SOCKET", s->notify.path) ||
                     env_set(env, "WATCHDOG_USEC", watchdog) || env_passes(c, env))) {
@@ -320,7 +324,7 @@ static void give_up(child *c, const char *why, int exit_code)
     snprintf(c->note, sizeof c->note, "%s; see: samovar logs %s", why, c->name);
     log_write(LOG_ERROR, "process failed", LOG_STR("child", c->name), LOG_STR("why", why));
     for (size_t i = 0; i < s->n; i++)
-        if (s->children[i].group == c->group && s->children[i].state != CHILD_FAILED)
+        if (s->children[i].service == c->service && s->children[i].state != CHILD_FAILED)
             return advance(s);
     log_write(LOG_ERROR, "nothing is left of a service the platform needs: stopping",
               LOG_STR("name", c->service));
@@ -531,6 +535,9 @@ static int make_children(supervisor *s, sv_error *err)
     } services[] = {
         {"broker", GROUP_BROKER, GETS_CONTROL, 1},
         {"auth", GROUP_KEEPERS, GETS_ROOT_KEY | GETS_TICKET_KEY, 1},
+        {"mail", GROUP_KEEPERS, GETS_ROOT_KEY | GETS_MAIL_PASSWORD, 1},
+        {"cache", GROUP_KEEPERS, 0, config_int(c, "supervisor.caches")},
+        {"workspace", GROUP_KEEPERS, GETS_ROOT_KEY, 1},
         {"router", GROUP_ROUTERS, GETS_ROOT_KEY | GETS_PROVIDER_KEYS,
          config_int(c, "supervisor.routers")},
         {"edge", GROUP_EDGES, GETS_TICKET_KEY, config_int(c, "supervisor.edges")},

@@ -15,6 +15,16 @@ void api_healthz(edge_call *c);
 void api_readyz(edge_call *c);
 void api_metrics(edge_call *c);
 void api_root(edge_call *c);
+void api_jwks(edge_call *c);
+void api_health(edge_call *c);
+/* In live.c. */
+void api_events(edge_call *c);
+void api_audit(edge_call *c);
+/* Pages and their parts, and the description of the API. In api_web.c. */
+void api_static(edge_call *c);
+void api_openapi(edge_call *c);
+/* A CALL of routes.def: handed on to a service and back. In forward.c. */
+void api_forward(edge_call *c);
 /* Addresses that clients of this kind of server expect and that are not there yet: 501. */
 void api_unbuilt(edge_call *c);
 

@@ -292,6 +292,8 @@ void api_chat(edge_call *c)
     sv_str body = c->x->request->body;
     buf_reset(&e->text, e->text.cap); /* holds the model's name until sv_open has copied it */
     int rc = read_fields(body, &e->text, &req, &err);
+    if (rc == 0 && !access_model_ok(c->who, req.model))
+        rc = sv_fail(&err, SV_E_MODEL_NOT_ALLOWED, "model", NULL);
     if (rc == 0) {
         req.via = via_text(c, via);
         sv_str tracestate = gateway_joined(c->x->request, "tracestate", state, sizeof state, &fits);
@@ -305,7 +307,7 @@ void api_chat(edge_call *c)
                         .max_reply = e->answer_bytes + REPLY_MORE,
                         .trace = &c->trace,
                         .tracestate = tracestate,
-                        .ticket = operator_ticket(&e->who, loop_unix_us(e->l) / 1000000),
+                        .ticket = access_ticket(e->access, c->who),
                         .window_bytes = (uint32_t)e->output_bytes};
         c->stream = sv_open(e->p, &r, &events, c, &err);
         rc = c->stream ? 0 : err.code;

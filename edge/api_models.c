@@ -110,7 +110,7 @@ static void ask(edge_call *c, int64_t after)
                     .ttl_ms = MODELS_MS,
                     .idempotent = true,
                     .trace = &c->trace,
-                    .ticket = operator_ticket(&c->e->who, loop_unix_us(c->e->l) / 1000000)};
+                    .ticket = access_ticket(c->e->access, c->who)};
     c->stream = sv_open(c->e->p, &r, &events, c, &err);
     if (c->stream == NULL) reply_error(c, err.code, &err);
 }
@@ -124,7 +124,7 @@ void api_model(edge_call *c)
 {
     char id[MODEL_ID_BYTES];
     uint32_t n = 0;
-    if (!http_percent_decode(c->tail, id, sizeof id - 1, &n)) {
+    if (!http_percent_decode(c->match.value[0], id, sizeof id - 1, &n)) {
         reply_refuse(c, SV_E_MODEL_UNKNOWN, "model", "Names of models are at most %d bytes long.",
                      MODEL_ID_BYTES - 1);
         return;

@@ -20,14 +20,20 @@ void api_healthz(edge_call *c)
 
 /* ---- readiness ---- */
 
+static const char *state_of(bool ok)
+{
+    return ok ? "ok" : "missing";
+}
+
 static void answer_ready(edge_call *c, bool bus, bool router)
 {
-    char text[128];
+    char text[192];
+    bool identities = access_ready(c->e->access), ready = bus && identities && router;
     int n = snprintf(
-        text, sizeof text, "{\"ready\":%s,\"parts\":{\"bus\":\"%s\",\"router\":\"%s\"}}\n",
-        bus && router ? "true" : "false", bus ? "ok" : "missing", router ? "ok" : "missing");
-    reply_whole(c, bus && router ? 200 : 503, "application/json", (sv_str){text, (uint32_t)n},
-                NULL);
+        text, sizeof text,
+        "{\"ready\":%s,\"parts\":{\"bus\":\"%s\",\"identities\":\"%s\",\"router\":\"%s\"}}\n",
+        ready ? "true" : "false", state_of(bus), state_of(identities), state_of(router));
+    reply_whole(c, ready ? 200 : 503, "application/json", (sv_str){text, (uint32_t)n}, NULL);
 }
 
 static void on_pong(void *arg, sv_stream *s, int code, const sv_item *item, const sv_error *err)
@@ -51,7 +57,7 @@ static sv_stream *ask(edge_call *c, const char *target, const sv_events *events,
                     .idempotent = true,
                     .max_reply = METRICS_BYTES,
                     .trace = &c->trace,
-                    .ticket = operator_ticket(&c->e->who, loop_unix_us(c->e->l) / 1000000)};
+                    .ticket = access_ticket(c->e->access, c->who)};
     return sv_open(c->e->p, &r, events, c, err);
 }
 
@@ -122,6 +128,17 @@ void api_metrics(edge_call *c)
     if (c->stream == NULL) reply_error(c, err.code, &err);
 }
 
+/* ---- keys of access tokens ---- */
+
+void api_jwks(edge_call *c)
+{
+    sv_str keys = revoked_jwks(access_revoked(c->e->access));
+    if (keys.n)
+        reply_whole(c, 200, "application/jwk-set+json", keys, NULL);
+    else
+        reply_error(c, SV_E_UNAVAILABLE, NULL);
+}
+
 /* ---- front page ---- */
 
 void api_root(edge_call *c)
@@ -137,7 +154,7 @@ void api_root(edge_call *c)
                      "  %s/v1/models   models\n"
                      "  %s/readyz      readiness\n"
                      "  %s/metrics     Prometheus metrics\n\n"
-                     "It listens on this machine only until identity exists.\n",
+                     "Who may come in, and how: docs/identity.md.\n",
                      SAMOVAR_VERSION, c->e->url, c->e->url, c->e->url, c->e->url);
     reply_whole(c, 200, "text/plain; charset=utf-8", (sv_str){text, (uint32_t)n}, NULL);
 }

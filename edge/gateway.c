@@ -3,7 +3,9 @@
  *  only for their words. */
 #include "gateway.h"
 
+#include "admission.h"
 #include "error.h"
+#include "forward.h"
 #include "http_parser.h"
 #include "log.h"
 #include "metrics.h"
@@ -21,7 +23,8 @@ enum {
     BODY_GRACE_MS = 10000,
     LINGER_MS = 2000,
     EXPIRES_SOON_S = 14 * 86400,
-    STATUSES = 8
+    STATUSES = 8,
+    SET_COOKIE_BYTES = 1024
 };
 
 /* ---- counting ---- */
@@ -79,6 +82,12 @@ static void count_rejected(int code)
     metric_add(metric_get(M_HTTP_REJECTED, (const char *const[]){reason}), 1);
 }
 
+void gateway_refuse(edge_call *c, int code, const sv_error *err)
+{
+    count_rejected(code);
+    reply_error(c, code, err);
+}
+
 void gateway_gauges(edge *e)
 {
     metric_set(metric_one(M_HTTP_CONNECTIONS), http_server_look(e->server).connections);
@@ -95,6 +104,10 @@ static void call_over(http_exchange *x, http_over how)
     bool quiet = c->status < 500 || c->refused || (c->route && (c->route->flags & ROUTE_VITAL));
     if (c->stream && !e->stopping) sv_cancel(c->stream);
     c->stream = NULL;
+    admission_cancel(c);
+    identity_drop(c->who);
+    buf_free(&c->set_cookie);
+    if (c->data) c->data_free(c->data);
     free(c->wanted);
     buf_free(&c->list);
     loop_timer_stop(e->l, &c->heartbeat);
@@ -147,7 +160,8 @@ static edge_call *call_begin(edge *e, http_exchange *x)
         c = malloc(sizeof *c);
     }
     if (c == NULL) return NULL;
-    *c = (edge_call){.e = e, .x = x, .since_us = loop_now_us(e->l)};
+    *c = (edge_call){.e = e, .x = x, .since_us = loop_now_us(e->l), .from = x->remote};
+    buf_init(&c->set_cookie, SET_COOKIE_BYTES);
     x->data = c;
     x->on_over = call_over;
     const http_request *r = x->request;
@@ -182,23 +196,20 @@ sv_str gateway_joined(const http_request *r, const char *name, char *to, size_t 
 
 /* ---- checks ---- */
 
-static int check_caller(const edge_call *c, const http_request *r, sv_error *err)
+/* Where the request comes from, and whether it may: names, pages, loops. */
+static int check_caller(edge_call *c, const http_request *r, sv_error *err)
 {
-    uint32_t n = 0;
     bool fits;
     char via[VIA_BYTES];
-    if (r->host.n && !caller_host_ok(r->host))
-        return sv_fail(err, SV_E_HTTP_HOST, NULL,
-                       "This server answers to localhost and loopback addresses only, not to "
-                       "\"%.*s\".",
-                       r->host.n < 100 ? (int)r->host.n : 100, r->host.p);
-    sv_str origin = http_header_get(r, "origin", &n);
-    bool reads = sv_str_is(r->method, "GET") || sv_str_is(r->method, "HEAD") ||
-                 sv_str_is(r->method, "OPTIONS");
-    if (n && !reads && (n > 1 || !caller_origin_ok(origin, r->host, r->secure)))
-        return sv_fail(
-            err, SV_E_DENIED, NULL,
-            "Pages of other sites may not send requests here (Origin is not this server).");
+    trusted_client client;
+    trusted_client_of(&c->e->proxies, &c->x->remote, r, &client);
+    c->from = client.address;
+    c->secure = client.secure;
+    int rc = origin_check_host(&c->e->origin, client.host, err);
+    if (rc == 0) rc = origin_check(&c->e->origin, r, err);
+    if (rc) return rc;
+    sv_str origin = http_header_get(r, "origin", NULL);
+    c->origin = origin_listed(&c->e->origin, origin);
     sv_str hops = gateway_joined(r, "via", via, sizeof via - PSEUDONYM_BYTES - 8, &fits);
     if (!fits)
         return sv_fail(err, SV_E_LOOP, NULL,
@@ -227,9 +238,18 @@ static int check_json(const http_request *r, sv_error *err)
     return 0;
 }
 
+static int check_body(const edge_call *c, const http_request *r, sv_error *err)
+{
+    const route *to = c->route;
+    bool writes = strcmp(to->method, "POST") == 0 || strcmp(to->method, "PATCH") == 0;
+    bool json = to->flags & ROUTE_TAKES_JSON || (to->target && writes);
+    if (!json || (to->flags & ROUTE_MAY_JSON && !r->has_body)) return 0;
+    return check_json(r, err);
+}
+
 static int check(edge_call *c, const http_request *r, sv_error *err)
 {
-    int found = route_find(r->method, r->path, &c->route, &c->tail);
+    int found = route_find(r->method, r->path, &c->route, &c->match);
     if (c->x->overloaded && (c->route == NULL || !(c->route->flags & ROUTE_VITAL))) {
         if (err) err->retry_after_ms = 1000;
         return sv_fail(err, SV_E_OVERLOADED, NULL,
@@ -243,7 +263,7 @@ static int check(edge_call *c, const http_request *r, sv_error *err)
     if (found)
         return sv_fail(err, found, NULL, "%.*s is not possible at this address.",
                        SV_FMT(r->method));
-    return c->route->flags & ROUTE_TAKES_JSON ? check_json(r, err) : 0;
+    return check_body(c, r, err);
 }
 
 static void answer_options(edge_call *c, const http_request *r)
@@ -253,10 +273,23 @@ static void answer_options(edge_call *c, const http_request *r)
     if (allow[0] == 0)
         reply_error(c, SV_E_HTTP_NOT_FOUND, NULL);
     else
-        reply_whole(c, 204, NULL, (sv_str){NULL, 0}, &(reply_hints){.allow = allow});
+        reply_whole(
+            c, 204, NULL, (sv_str){NULL, 0},
+            &(reply_hints){.allow = allow,
+                           .preflight =
+                               http_header_get(r, "access-control-request-method", NULL).n > 0});
 }
 
 /* ---- the service ---- */
+
+/* How much of a body the route takes. */
+static size_t body_most(const route *r, size_t most)
+{
+    if (r->flags & (ROUTE_TAKES_JSON | ROUTE_STREAMS)) return most;
+    bool writes = strcmp(r->method, "POST") == 0 || strcmp(r->method, "PATCH") == 0;
+    if (r->target && writes) return most < FORWARD_BYTES ? most : FORWARD_BYTES;
+    return 0;
+}
 
 static void on_head(void *arg, http_exchange *x)
 {
@@ -270,15 +303,17 @@ static void on_head(void *arg, http_exchange *x)
     int rc = check(c, x->request, &err);
     bool options = (rc == SV_E_HTTP_METHOD && sv_str_is(x->request->method, "OPTIONS")) ||
                    (rc == SV_E_HTTP_NOT_FOUND && sv_str_is(x->request->path, "*"));
-    if (options)
+    if (options) {
         answer_options(c, x->request);
-    else if (rc) {
-        count_rejected(rc);
-        reply_error(c, rc, &err);
-    } else if (c->route->flags & ROUTE_UNBUILT)
-        c->route->handler(c);
-    else if (!(c->route->flags & ROUTE_TAKES_JSON))
-        x->body_max = 0;
+        return;
+    }
+    if (rc) {
+        gateway_refuse(c, rc, &err);
+        return;
+    }
+    x->body_max = body_most(c->route, x->body_max);
+    if (c->route->flags & ROUTE_STREAMS) http_stream_body(x);
+    admission_begin(c, x->request);
 }
 
 static void on_request(void *arg, http_exchange *x)
@@ -286,13 +321,12 @@ static void on_request(void *arg, http_exchange *x)
     edge *e = arg;
     edge_call *c = x->data;
     c->since_us = loop_now_us(e->l);
-    if (c->tail.n) { /* the bytes may have moved while the body came */
-        sv_str path = x->request->path;
-        c->tail.p = path.p + path.n - c->tail.n;
-    }
+    /* The bytes of the path may have moved while the body came. */
+    if (c->match.n) route_find(x->request->method, x->request->path, &c->route, &c->match);
     c->route->handler(c);
-    c->tail = (sv_str){NULL, 0};
+    c->match.n = 0;
     buf_reset(&e->text, TEXT_KEEP);
+    buf_reset(&e->packed, TEXT_KEEP);
     arena_reset(&e->arena);
 }
 
@@ -365,32 +399,70 @@ void gateway_certificate(edge *e)
         log_write(LOG_ERROR, "the new certificate cannot be used, the former stays", LOG_ERR(&err));
 }
 
+static int read_proxies(edge *e, const config *cfg, sv_error *err)
+{
+    const char *const *names;
+    uint32_t n = config_strs(cfg, "edge.trusted_proxies", &names);
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < n; i++)
+        rc = trusted_add(&e->proxies, sv_cstr(names[i]), err);
+    return rc;
+}
+
+/* What an address beyond this machine needs. */
+static int check_reach(const edge *e, const char *host, sv_error *err)
+{
+    if (e->tls == NULL && e->proxies.n == 0)
+        return sv_fail(
+            err, SV_E_CONFIG, "edge.host",
+            "edge.host is \"%s\", which others reach: set edge.tls_cert and edge.tls_key, "
+            "or edge.trusted_proxies when a proxy in front does TLS.",
+            host);
+    if (e->origin.own == NULL)
+        return sv_fail(err, SV_E_CONFIG, "edge.origin",
+                       "edge.host is \"%s\", which others reach: set edge.origin to the address "
+                       "that they use, e.g. https://ai.example.org.",
+                       host);
+    return 0;
+}
+
 static int listen_on(edge *e, const config *cfg, sv_error *err)
 {
     const char *host = config_str(cfg, "edge.host");
     const char *ip = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
-    if (!caller_loopback_address(ip))
-        return sv_fail(
-            err, SV_E_CONFIG, "edge.host",
-            "edge.host is \"%s\", but there are no identities yet, so whoever reaches this "
-            "server would be its operator: only loopback addresses (127.0.0.1, ::1) are "
-            "listened on.",
-            host);
-    int rc = listen_port_open(&e->port, e->server, config_run(cfg), ip,
-                              (uint16_t)config_int(cfg, "edge.port"),
-                              config_int(cfg, "supervisor.edges") > 1, err);
+    bool loopback = caller_loopback_address(ip);
+    int rc = read_proxies(e, cfg, err);
+    if (rc == 0) rc = origin_read(cfg, loopback, &e->origin, err);
+    if (rc == 0 && !loopback) rc = check_reach(e, host, err);
+    if (rc == 0) rc = limits_scale_check(cfg, loopback, err);
+    if (rc == 0) rc = limits_bus_open(e->p, &e->limits, err);
+    if (rc) return rc;
+    bool may_open =
+        loopback && e->proxies.n == 0 && strcmp(config_str(cfg, "edge.access"), "open") == 0;
+    e->access = access_new(e->p, &e->who, may_open);
+    e->live = live_new(e->p, (uint32_t)config_int(cfg, "edge.events_per_user"));
+    if (e->access == NULL || e->live == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    rc = listen_port_open(&e->port, e->server, config_run(cfg), ip,
+                          (uint16_t)config_int(cfg, "edge.port"),
+                          config_int(cfg, "supervisor.edges") > 1, err);
     if (rc) return rc;
     snprintf(e->url, sizeof e->url, strchr(ip, ':') ? "%s://[%s]:%u" : "%s://%s:%u",
              e->tls ? "https" : "http", ip, http_server_port(e->server));
     log_write(LOG_INFO, "listening", LOG_STR("url", e->url),
-              LOG_STR("reach", "this machine only, until identity exists"));
+              LOG_STR("reach", loopback ? "this machine" : "other machines"));
     return 0;
+}
+
+void gateway_identities(edge *e)
+{
+    access_tick(e->access);
+    live_tick(e->live);
 }
 
 int gateway_open(sv_process *p, edge **ret, sv_error *err)
 {
     const config *cfg = sv_config(p);
-    http_limits limits;
+    http_limits most;
     edge *e = calloc(1, sizeof *e);
     if (e == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     e->p = p;
@@ -398,14 +470,15 @@ int gateway_open(sv_process *p, edge **ret, sv_error *err)
     e->port.alive_fd = -1;
     e->request_ms = (uint32_t)config_int(cfg, "edge.request_ms");
     buf_init(&e->text, TEXT_MOST);
+    buf_init(&e->packed, FORWARD_BYTES * 2);
     arena_init(&e->arena, ARENA_MOST);
-    read_limits(cfg, &limits);
-    e->output_bytes = limits.output_bytes;
+    read_limits(cfg, &most);
+    e->output_bytes = most.output_bytes;
     e->answer_bytes = (size_t)config_int(cfg, "router.answer_bytes");
     http_service service = {.arg = e, .head = on_head, .request = on_request, .refuse = on_refuse};
     int rc = operator_init(&e->who, err);
     if (rc == 0) {
-        e->server = http_server_new(e->l, &limits, &service, err);
+        e->server = http_server_new(e->l, &most, &service, err);
         rc = e->server ? open_tls(e, cfg, err) : SV_E_NO_MEMORY;
         if (rc == 0) rc = listen_on(e, cfg, err);
     }
@@ -424,6 +497,9 @@ void gateway_free(edge *e)
     http_server_free(e->server);
     tls_free(e->tls);
     listen_port_close(&e->port);
+    limits_bus_close(e->limits, true);
+    live_free(e->live);
+    access_free(e->access);
     operator_clear(&e->who);
     while (e->free_calls) {
         edge_call *next = e->free_calls->next_free;
@@ -431,6 +507,7 @@ void gateway_free(edge *e)
         e->free_calls = next;
     }
     buf_free(&e->text);
+    buf_free(&e->packed);
     arena_free(&e->arena);
     free(e);
 }
@@ -446,6 +523,8 @@ void gateway_drain(edge *e)
 {
     sv_hold(e->p, 1);
     e->held = true;
+    live_drain(e->live);
+    limits_drain(limits_bus_limits(e->limits));
     http_server_drain(e->server, connections_gone, e);
     listen_port_close(&e->port);
 }

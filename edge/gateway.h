@@ -11,15 +11,20 @@
 #ifndef EDGE_GATEWAY_H
 #define EDGE_GATEWAY_H
 
+#include "access.h"
 #include "caller.h"
 #include "http_server.h"
+#include "limits_bus.h"
 #include "listen_port.h"
+#include "live.h"
 #include "operator.h"
+#include "origin.h"
 #include "routes.h"
 #include "samovar.h"
 #include "sse_tail.h"
 #include "tls.h"
 #include "trace_context.h"
+#include "trusted.h"
 
 typedef struct edge {
     sv_process *p;
@@ -28,12 +33,18 @@ typedef struct edge {
     tls *tls; /* NULL: plain HTTP */
     listen_port port;
     operator_identity who;
+    access *access;
+    live *live;
+    limits_bus *limits;
+    origin_rules origin;
+    trusted proxies;
     char url[64];
     uint32_t request_ms;
     size_t output_bytes, answer_bytes;
     bool stopping; /* the bus is closed: streams are gone without `done` */
     bool held;     /* sv_hold for the drain */
     buf text;      /* bodies being written; empty between calls of the service */
+    buf packed;    /* requests being packed, same */
     arena arena;   /* decoded messages, same */
     edge_call *free_calls;
     uint32_t n_free;
@@ -43,13 +54,26 @@ struct edge_call {
     edge *e;
     http_exchange *x;
     const route *route; /* NULL: none was found */
-    sv_str tail;        /* {id} of the path; only inside the handler */
+    route_match match;  /* {names} of the path; only inside the handler */
+    identity *who;      /* NULL: anonymous */
+    http_address from;  /* the client's, also behind a trusted proxy */
     char request_id[REQUEST_ID_BYTES + 1];
     sv_trace trace; /* its span is this request at the edge */
     uint64_t since_us;
-    int status;   /* of the answer, 0 before */
-    bool openai;  /* errors in OpenAI's shape */
-    bool refused; /* by the wire: the client's doing, whatever the status */
+    int status;        /* of the answer, 0 before */
+    bool openai;       /* errors in OpenAI's shape */
+    bool refused;      /* by the wire: the client's doing, whatever the status */
+    bool let_in;       /* access and limits have been passed */
+    access_wait key;   /* while an API key is asked about */
+    limits_wait limit; /* while the owner of a limit is asked */
+    limits_verdict verdict;
+    int failed;         /* the credential was refused with this; first the address is counted */
+    bool wants_cookie;  /* the refresh token goes into a cookie */
+    bool secure;        /* the client speaks TLS, maybe with a proxy */
+    const char *origin; /* a page of this origin of edge.cors_origins asks */
+    buf set_cookie;
+    void *data; /* of a handler that goes on for longer; data_free(data) at the end */
+    void (*data_free)(void *data);
     sv_stream *stream;
     char *wanted; /* GET /v1/models/{id}: the id, decoded; owned */
     buf list;     /* GET /v1/models: the pages so far */
@@ -74,6 +98,10 @@ void gateway_free(edge *e);
 void gateway_drain(edge *e);
 /* Takes a new certificate when its files have changed. Once a second. */
 void gateway_certificate(edge *e);
+/* Looks after identities. A few times a second. */
+void gateway_identities(edge *e);
+/* Counts and answers a request that goes no further. */
+void gateway_refuse(edge_call *c, int code, const sv_error *err);
 /* Gauges that nobody sets on the way. */
 void gateway_gauges(edge *e);
 /* The headers called `name`, joined with ", " into `to`. {NULL, 0} when absent; *fits false when

@@ -2,6 +2,7 @@
  *  wire needs, and readers for headers, queries and media types. */
 #include "http.h"
 
+#include "http_keep.h"
 #include "http_parser.h"
 
 #include <arpa/inet.h>
@@ -44,6 +45,39 @@ void http_abort(http_exchange *x)
 size_t http_pending(const http_exchange *x)
 {
     return x->wire->pending(x);
+}
+
+void http_stream_body(http_exchange *x)
+{
+    assert(x->request && !x->started);
+    x->streaming = true;
+}
+
+void http_pause(http_exchange *x)
+{
+    if (x->paused) return;
+    x->paused = true;
+    x->wire->pause(x);
+}
+
+void http_resume(http_exchange *x)
+{
+    if (!x->paused) return;
+    x->paused = false;
+    x->wire->resume(x);
+}
+
+int http_keep(http_exchange *x)
+{
+    assert(x->request);
+    return x->kept ? 0 : x->wire->keep(x);
+}
+
+void http_unkeep(http_exchange *x)
+{
+    if (x->kept == NULL) return;
+    x->wire->unkeep(x);
+    http_kept_free(x);
 }
 
 sv_str http_header_get(const http_request *r, const char *name, uint32_t *count)

@@ -3,12 +3,20 @@
  *  A wire (HTTP/1.1 in http_answer.c, HTTP/2 in http2.c) turns bytes into exchanges and
  *  calls the service. Of every exchange the service hears, in this order:
  *    head        the head is complete and valid, the body is not read yet. The service may answer
- *                here (the body is then never read) or leave it; it may lower `body_max`.
- *    request     the body is complete. The service answers now or later.
- *    refuse      instead of either: the wire refuses the request and wants the answer's words. The
- *                service must call http_respond before it returns. `request->method` and `path` are
- *                set as far as they were read.
+ *                here (the body is then never read) or leave it; it may set `body_max`, and call
+ *                http_stream_body and http_pause. What a client that expects 100 (Continue) waits
+ *                for is sent after `head`, when the exchange is neither answered nor paused.
+ *    body        some bytes of a streamed body, in order; never while paused.
+ *    request     the body is complete: in request->body, or, when it was streamed, handed over
+ *                before. The service answers now or later.
+ *    refuse      instead of what has not come yet: the wire refuses the request and wants the
+ *                answer's words. The service must call http_respond before it returns.
+ *                `request->method` and `path` are set as far as they were read; of a request whose
+ *                body is streamed nothing is, unless it is kept.
  *    x->on_over  exactly once, if it was set, when the exchange ends in any way; `x` is gone then.
+ *
+ *  A service that answers or aborts before `request` gets nothing more of the body: HTTP/1 closes
+ *  the connection behind the answer, HTTP/2 ends the stream with RST_STREAM(NO_ERROR).
  *
  *  An answer is one http_respond, or http_start, http_writes, and http_end or http_abort.
  *  Answers never block: bytes wait in the connection. What a stream's writer must watch is
@@ -16,8 +24,10 @@
  *
  *  Thread: the loop's.
  *  Ownership: an exchange belongs to its wire. x->request is valid only inside head, request and
- *  refuse (NULL otherwise): copy what must live longer. What respond, start and write are given
- *  is copied. No function here frees the exchange or calls back before it returns.
+ *  refuse (NULL otherwise) unless it is kept: copy what must live longer. What respond, start and
+ *  write are given is copied. No function here frees the exchange or calls back before it returns.
+ *  Limits: of a streamed body that is paused a wire holds no more than one turn's bytes (HTTP/1)
+ *  or one window (HTTP/2). A kept body counts as one that is being received.
  *  Errors: none; a wire that lost its client accepts and drops what is still written. */
 #ifndef EDGE_HTTP_H
 #define EDGE_HTTP_H
@@ -61,6 +71,8 @@ typedef enum http_over {
     HTTP_OVER_ABORTED /* http_abort */
 } http_over;
 
+typedef struct http_kept http_kept;
+
 /* What a wire implements. */
 typedef struct http_wire {
     void (*respond)(http_exchange *x, const http_response *r);
@@ -69,13 +81,20 @@ typedef struct http_wire {
     void (*end)(http_exchange *x);
     void (*abort)(http_exchange *x);
     size_t (*pending)(const http_exchange *x);
+    void (*pause)(http_exchange *x); /* `paused` has just changed */
+    void (*resume)(http_exchange *x);
+    int (*keep)(http_exchange *x);    /* sets x->kept and x->request */
+    void (*unkeep)(http_exchange *x); /* x->kept is about to be freed */
 } http_wire;
 
 struct http_exchange {
     const http_wire *wire;
-    const http_request *request; /* inside head, request and refuse */
+    const http_request *request; /* inside head, request and refuse, or while kept */
+    http_kept *kept;
     http_address remote;
-    size_t body_max; /* bytes; set from the server's limit before `head` */
+    size_t body_max; /* bytes; set from the server's limit before `head`, where it may be changed */
+    bool streaming;  /* http_stream_body was called */
+    bool paused;
     bool overloaded; /* taken beyond the connection limit, only to say so: answer at once */
     bool started;    /* the status line is out */
     bool ended;      /* the answer is complete or aborted */
@@ -92,6 +111,7 @@ struct http_exchange {
 typedef struct http_service {
     void *arg;
     void (*head)(void *arg, http_exchange *x);
+    void (*body)(void *arg, http_exchange *x, sv_str bytes); /* NULL: it streams no bodies */
     void (*request)(void *arg, http_exchange *x);
     void (*refuse)(void *arg, http_exchange *x, int code, const sv_error *err);
 } http_service;
@@ -109,6 +129,21 @@ void http_abort(http_exchange *x);
 /* Bytes of this answer that wait for the client: HTTP/1: the connection's output; HTTP/2: what the
  * stream has not been able to send. */
 size_t http_pending(const http_exchange *x);
+
+/* Only inside `head`: the body is handed over as it comes, not collected. */
+void http_stream_body(http_exchange *x);
+/* Stops reading the body, from any moment between the beginning of `head` and `request`, which does
+ * not come either while paused. Time spent so does not count against the body's rate. */
+void http_pause(http_exchange *x);
+/* Goes on in a later turn. Both may be called again and again, and do nothing at other times. */
+void http_resume(http_exchange *x);
+
+/* Only inside head, request or refuse: x->request stays until http_unkeep or the end of the exchange.
+ * It moves: slices taken from it before are not kept. Kept inside `head`, it gets its body later.
+ * 0 or SV_E_NO_MEMORY. Head and body are copied once at most, a large body not at all. */
+int http_keep(http_exchange *x);
+/* Also when nothing is kept. x->request is NULL behind it. */
+void http_unkeep(http_exchange *x);
 
 /* The first header called `name` (any case), or {NULL, 0}; *count (may be NULL) how many there are.
  */

@@ -327,10 +327,20 @@ static void tell_drained(http2 *h)
     }
 }
 
+static void go_on(http2 *h)
+{
+    h2_stream *st;
+    if (!h->resumed) return;
+    h->resumed = false;
+    TAILQ_FOREACH(st, &h->streams, link)
+    h2_stream_go_on(st);
+}
+
 void http2_flush(http2 *h)
 {
     http_conn *c = h->c;
     h2_stream *st;
+    go_on(h);
     if (!fill(h) || !conn_write(c)) {
         conn_drop(c, true);
         return;

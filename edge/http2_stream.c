@@ -9,6 +9,7 @@
 #include "http2_stream.h"
 
 #include "error.h"
+#include "http_keep.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -130,7 +131,8 @@ static void write_head(http2 *h, buf *text)
     const buf *host = k->authority.n ? &k->authority : &k->host;
     const char *scheme = h->c->t.ops->secure ? "https" : "http";
     if (k->lines.failed || k->cookie.failed || k->host.failed) k->too_large = true;
-    if (k->wrong == NULL && k->scheme.n && !http_word_is(buf_str(&k->scheme), scheme))
+    if (k->wrong == NULL && k->scheme.n && !h->c->proxied &&
+        !http_word_is(buf_str(&k->scheme), scheme))
         k->wrong = "the scheme is not this port's";
     if (k->wrong == NULL && k->authority.n && k->host.n &&
         (k->authority.n != k->host.n || memcmp(k->authority.p, k->host.p, k->host.n) != 0))
@@ -157,6 +159,7 @@ static int read_head(h2_stream *st, sv_error *err)
     buf_init(&text, 2 * (size_t)s->limits.head_bytes + 64);
     write_head(h, &text);
     st->text = text.p;
+    st->text_n = text.n;
     if (text.n && (st->head = server_head_take(s)) != NULL) {
         http_head_reset(st->head, s->limits.head_bytes, s->limits.line_bytes, s->limits.headers);
         rc = http_head_parse(st->head, text.p, text.n, err);
@@ -198,23 +201,32 @@ static void open_exchange(h2_stream *st)
 static void fill_request(h2_stream *st)
 {
     http_server *s = st->h->c->s;
+    if (st->x.kept) {
+        st->x.request = &st->x.kept->request;
+        return;
+    }
     conn_fill_request(s, st->head, st->text, st->x.secure);
     if (!st->complete) s->request.has_body = true;
     st->x.request = &s->request;
 }
 
-/* The request has been handed over or refused. */
-static void release_request(h2_stream *st)
+static void release_head(h2_stream *st)
 {
-    st->x.request = NULL;
-    st->receiving = false;
-    st->h->bodies -= st->body.n;
-    st->owed = 0;
-    buf_free(&st->body);
+    st->x.request = st->x.kept ? &st->x.kept->request : NULL;
     if (st->head) server_head_give(st->h->c->s, st->head);
     st->head = NULL;
     free(st->text);
     st->text = NULL;
+}
+
+/* The request has been handed over, refused or answered: the rest of its body is not wanted. */
+static void release_request(h2_stream *st)
+{
+    st->receiving = false;
+    st->h->bodies -= st->body.n;
+    st->owed = 0;
+    buf_free(&st->body);
+    release_head(st);
 }
 
 static void refuse(h2_stream *st, int code, const sv_error *err)
@@ -225,23 +237,62 @@ static void refuse(h2_stream *st, int code, const sv_error *err)
         if (st->head && st->head->method.n == 4)
             st->head_only = memcmp(st->text + st->head->method.at, "HEAD", 4) == 0;
     }
+    st->receiving = false;
     fill_request(st);
     s->service.refuse(s->service.arg, &st->x, code, err);
     assert(st->x.ended);
     release_request(st);
 }
 
+/* The body's memory becomes the kept request's; it goes on counting. */
+static void keep_body(h2_stream *st)
+{
+    http_kept *k = st->x.kept;
+    if (st->x.streaming) return;
+    k->request.body = (sv_str){st->body.p, (uint32_t)st->body.n};
+    k->block[1] = st->body.p;
+    st->kept_n = st->body.n;
+    buf_init(&st->body, 0);
+}
+
+static int wire_keep(http_exchange *x)
+{
+    h2_stream *st = (h2_stream *)x;
+    int rc = http_kept_new(x);
+    if (rc) return rc;
+    if (st->handing) { /* the head is done with */
+        x->kept->block[0] = st->text;
+        st->text = NULL;
+        keep_body(st);
+        return 0;
+    }
+    if (st->text == NULL) return 0;
+    char *copy = malloc(st->text_n);
+    if (copy == NULL) {
+        http_kept_free(x);
+        x->request = &st->h->c->s->request;
+        return SV_E_NO_MEMORY;
+    }
+    memcpy(copy, st->text, st->text_n);
+    x->kept->block[0] = copy;
+    http_kept_move(x->kept, st->text, copy);
+    return 0;
+}
+
 static void hand_over(h2_stream *st)
 {
     http_server *s = st->h->c->s;
     st->receiving = false;
+    if (st->x.kept) keep_body(st);
     fill_request(st);
-    s->request.body = (sv_str){st->body.p, (uint32_t)st->body.n};
+    if (st->x.kept == NULL) s->request.body = (sv_str){st->body.p, (uint32_t)st->body.n};
+    st->handing = true;
     s->service.request(s->service.arg, &st->x);
+    st->handing = false;
     release_request(st);
 }
 
-static void go_on(h2_stream *st)
+static void send_continue(h2_stream *st)
 {
     static const nghttp2_nv status = {.name = (uint8_t *)(uintptr_t) ":status",
                                       .value = (uint8_t *)(uintptr_t) "100",
@@ -249,6 +300,8 @@ static void go_on(h2_stream *st)
                                       .valuelen = 3};
     nghttp2_submit_headers(st->h->session, NGHTTP2_FLAG_NONE, st->id, NULL, &status, 1, NULL);
 }
+
+static void let_body_come(h2_stream *st);
 
 void h2_stream_head(h2_stream *st, bool last)
 {
@@ -266,24 +319,22 @@ void h2_stream_head(h2_stream *st, bool last)
     open_exchange(st);
     fill_request(st);
     s->service.head(s->service.arg, &st->x);
-    st->x.request = NULL;
     if (st->x.started || st->x.ended) {
         release_request(st);
         return;
     }
+    st->x.request = st->x.kept ? &st->x.kept->request : NULL;
+    if (!st->x.streaming && st->x.body_max > HTTP_COLLECT_MOST) st->x.body_max = HTTP_COLLECT_MOST;
     if (st->head->length > st->x.body_max) {
         refuse(st, conn_too_large(st->x.body_max, &err), &err);
         return;
     }
-    buf_init(&st->body, st->x.body_max);
-    if (last) {
-        hand_over(st);
-        return;
-    }
-    if (st->head->expect) go_on(st);
+    st->expect = st->head->expect && !last;
+    buf_init(&st->body, st->x.streaming ? HTTP2_WINDOW_BYTES : st->x.body_max);
     st->receiving = true;
-    st->since_us = loop_now_us(s->l);
-    conn_read_by(c, h2_stream_read_by(st));
+    st->since_us = st->paused_us = loop_now_us(s->l);
+    if (st->x.streaming) release_head(st);
+    if (!st->x.paused) let_body_come(st);
 }
 
 /* ---- bodies ---- */
@@ -292,8 +343,8 @@ void h2_stream_head(h2_stream *st, bool last)
 uint64_t h2_stream_read_by(const h2_stream *st)
 {
     const http_limits *l = &st->h->c->s->limits;
-    if (!st->receiving || st->held) return UINT64_MAX;
-    return st->since_us + (uint64_t)l->body_grace_ms * 1000 + st->body.n * 1000000 / l->body_rate;
+    if (!st->receiving || st->held || st->x.paused || st->complete) return UINT64_MAX;
+    return st->since_us + (uint64_t)l->body_grace_ms * 1000 + st->got * 1000000 / l->body_rate;
 }
 
 static void give_window(h2_stream *st)
@@ -314,7 +365,7 @@ static void give_windows(http2 *h)
     h->held = false;
     TAILQ_FOREACH(st, &h->streams, link)
     {
-        if (!st->receiving) continue;
+        if (!st->receiving || st->x.paused) continue;
         if (!plenty && behind) {
             st->held = st->owed > 0;
             h->held = h->held || st->held;
@@ -327,35 +378,124 @@ static void give_windows(http2 *h)
     }
 }
 
+static void window_after(h2_stream *st)
+{
+    http2 *h = st->h;
+    if (!st->receiving || st->x.paused) return;
+    if (h->bodies > HTTP2_BODIES_BYTES || h->held)
+        give_windows(h);
+    else {
+        st->held = false;
+        give_window(st);
+    }
+}
+
+/* What came while the exchange was paused is its own memory here: the service may end it. */
+static void pour(h2_stream *st)
+{
+    http2 *h = st->h;
+    const http_service *service = &h->c->s->service;
+    while (st->receiving && !st->x.paused && st->body.n) {
+        buf waiting = st->body;
+        buf_init(&st->body, HTTP2_WINDOW_BYTES);
+        service->body(service->arg, &st->x, buf_str(&waiting));
+        h->bodies -= waiting.n;
+        buf_free(&waiting);
+    }
+}
+
 void h2_stream_data(h2_stream *st, sv_str bytes)
 {
     http2 *h = st->h;
     sv_error err = {0};
+    const http_service *service = &h->c->s->service;
     nghttp2_session_consume_connection(h->session, bytes.n);
     if (!st->receiving) return; /* answered already: its window stays shut */
-    if (bytes.n > st->x.body_max - st->body.n) {
+    if (bytes.n > st->x.body_max - st->got) {
         refuse(st, conn_too_large(st->x.body_max, &err), &err);
         return;
     }
-    if (buf_put(&st->body, bytes.p, bytes.n)) {
-        h2_stream_reset(st, NGHTTP2_INTERNAL_ERROR);
+    st->got += bytes.n;
+    st->owed += bytes.n;
+    if (st->x.streaming && !st->x.paused) {
+        pour(st);
+        if (st->receiving && !st->x.paused) {
+            service->body(service->arg, &st->x, bytes);
+            bytes.n = 0;
+        }
+    }
+    if (bytes.n && st->receiving) {
+        if (buf_put(&st->body, bytes.p, bytes.n)) {
+            h2_stream_reset(st, NGHTTP2_INTERNAL_ERROR);
+            return;
+        }
+        h->bodies += bytes.n;
+    }
+    window_after(st);
+}
+
+static void let_body_come(h2_stream *st)
+{
+    http2 *h = st->h;
+    if (st->expect && st->got == 0 && !st->complete) send_continue(st);
+    st->expect = false;
+    if (st->x.streaming) pour(st);
+    if (!st->receiving || st->x.paused) return;
+    if (st->complete) {
+        hand_over(st);
+        if (h->held) give_windows(h);
         return;
     }
-    h->bodies += bytes.n;
-    st->owed += bytes.n;
-    if (h->bodies > HTTP2_BODIES_BYTES || h->held)
-        give_windows(h);
-    else
-        give_window(st);
+    window_after(st);
+    conn_read_by(h->c, h2_stream_read_by(st));
+}
+
+void h2_stream_go_on(h2_stream *st)
+{
+    if (st->receiving && !st->x.paused && !st->aborted) let_body_come(st);
 }
 
 void h2_stream_complete(h2_stream *st)
 {
-    http2 *h = st->h;
     st->complete = true;
+    if (st->receiving && !st->x.paused) let_body_come(st);
+}
+
+static void wire_pause(http_exchange *x)
+{
+    h2_stream *st = (h2_stream *)x;
+    st->paused_us = loop_now_us(st->h->c->s->l);
+}
+
+static void wire_resume(http_exchange *x)
+{
+    h2_stream *st = (h2_stream *)x;
+    http2 *h = st->h;
     if (!st->receiving) return;
-    hand_over(st);
+    st->since_us += loop_now_us(h->c->s->l) - st->paused_us;
+    conn_read_by(h->c, h2_stream_read_by(st));
+    h->resumed = true;
+    server_touch(h->c->s, h->c);
+}
+
+/* The service has answered or given up. */
+static void stop_body(h2_stream *st)
+{
+    http2 *h = st->h;
+    if (!st->receiving) return;
+    release_request(st);
     if (h->held) give_windows(h);
+}
+
+static void wire_unkeep(http_exchange *x)
+{
+    h2_stream *st = (h2_stream *)x;
+    http2 *h = st->h;
+    h->bodies -= st->kept_n;
+    st->kept_n = 0;
+    if (!h->held) return;
+    give_windows(h);
+    server_touch(h->c->s, h->c);
 }
 
 void h2_stream_late(h2_stream *st)
@@ -465,6 +605,7 @@ static void submit(h2_stream *st, const http_response *r, bool whole, bool body)
 static void wire_respond(http_exchange *x, const http_response *r)
 {
     h2_stream *st = stream_of(x);
+    stop_body(st);
     bool body = r->body.n > 0 && !st->head_only && !has_no_body(r->status);
     if (body) {
         st->out.max = r->body.n; /* all of it, however long */
@@ -480,6 +621,7 @@ static void wire_respond(http_exchange *x, const http_response *r)
 static void wire_start(http_exchange *x, const http_response *r)
 {
     assert(!has_no_body(r->status));
+    stop_body(stream_of(x));
     submit(stream_of(x), r, false, true);
 }
 
@@ -511,6 +653,7 @@ static void wire_end(http_exchange *x)
 
 static void wire_abort(http_exchange *x)
 {
+    stop_body(stream_of(x));
     h2_stream_reset(stream_of(x), NGHTTP2_INTERNAL_ERROR);
 }
 
@@ -526,6 +669,10 @@ static const http_wire http2_wire = {
     .end = wire_end,
     .abort = wire_abort,
     .pending = wire_pending,
+    .pause = wire_pause,
+    .resume = wire_resume,
+    .keep = wire_keep,
+    .unkeep = wire_unkeep,
 };
 
 /* ---- ends ---- */
@@ -549,6 +696,8 @@ static void over(h2_stream *st, http_over how)
     c->s->stats.exchanges--;
     if (c->peer) c->peer->streams--;
     if (st->x.on_over) st->x.on_over(&st->x, how);
+    st->h->bodies -= st->kept_n;
+    http_kept_free(&st->x);
 }
 
 void h2_stream_free(h2_stream *st, http_over how)

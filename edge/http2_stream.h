@@ -20,10 +20,16 @@ typedef struct h2_stream {
     bool answered;  /* the last frame of the answer is in the connection's output */
     bool held;      /* its window is kept shut, for others' bodies */
     bool aborted, head_only, deferred, wrote;
-    char *text; /* the head; with `head` until the request was handed over or refused */
+    bool handing; /* `request` runs */
+    bool expect;  /* 100 (Continue) is owed when the body is let come */
+    char *text;   /* the head; with `head` until the request was handed over or refused */
+    size_t text_n;
     http_head *head;
-    buf body, out;
-    size_t owed;       /* of the body: taken, but the window not yet given back */
+    buf body, out; /* body: collected, or come while the streamed one was paused */
+    size_t owed;   /* of the body: taken, but the window not yet given back */
+    uint64_t got;  /* of the body, in all */
+    size_t kept_n; /* of a kept body, counted among the connection's bodies */
+    uint64_t paused_us;
     size_t out_at;     /* sent of `out` */
     uint64_t since_us; /* of the body */
     uint64_t stall_us; /* the client must have taken something by then; UINT64_MAX: nothing waits */
@@ -50,6 +56,7 @@ struct http2 {
     h2_collect collect;
     size_t bodies; /* bytes of all bodies being received */
     bool held;     /* some stream is owed window */
+    bool resumed;  /* some stream may go on */
     bool greeted;  /* the client's preface has come */
     bool retiring, final;
     uint64_t idle_us;  /* end of the time without streams */
@@ -71,6 +78,8 @@ void h2_stream_head(h2_stream *st, bool last);
 void h2_stream_data(h2_stream *st, sv_str bytes);
 /* The client has ended its side. */
 void h2_stream_complete(h2_stream *st);
+/* Hands over what waited for its exchange to be resumed. */
+void h2_stream_go_on(h2_stream *st);
 /* The body did not come in time. */
 void h2_stream_late(h2_stream *st);
 /* When that will be; UINT64_MAX: nothing is awaited from the client. */

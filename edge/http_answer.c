@@ -124,6 +124,7 @@ static http_conn *conn_of(http_exchange *x)
 static void wire_respond(http_exchange *x, const http_response *r)
 {
     http_conn *c = conn_of(x);
+    conn_stop_body(c);
     put_head(c, r);
     if (!has_no_body(r->status)) {
         put_text(c, "\r\ncontent-length: ");
@@ -137,6 +138,7 @@ static void wire_start(http_exchange *x, const http_response *r)
 {
     http_conn *c = conn_of(x);
     assert(!has_no_body(r->status));
+    conn_stop_body(c);
     c->chunked_out = c->minor > 0 && !c->head_only;
     if (c->minor == 0) x->close = true;
     put_head(c, r);
@@ -171,6 +173,7 @@ static void wire_end(http_exchange *x)
 static void wire_abort(http_exchange *x)
 {
     http_conn *c = conn_of(x);
+    conn_stop_body(c);
     c->aborted = true;
     x->close = true;
     server_touch(c->s, c);
@@ -182,6 +185,12 @@ static size_t wire_pending(const http_exchange *x)
     return c->out_n - c->out_at;
 }
 
+/* Nothing is counted here. */
+static void wire_unkeep(http_exchange *x)
+{
+    (void)x;
+}
+
 const http_wire http1_wire = {
     .respond = wire_respond,
     .start = wire_start,
@@ -189,4 +198,8 @@ const http_wire http1_wire = {
     .end = wire_end,
     .abort = wire_abort,
     .pending = wire_pending,
+    .pause = conn_wire_pause,
+    .resume = conn_wire_resume,
+    .keep = conn_wire_keep,
+    .unkeep = wire_unkeep,
 };

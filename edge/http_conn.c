@@ -4,31 +4,26 @@
  *  `readable` and `writable` remember what the edges and the calls told. Input that is left at
  *  the end of a turn's budget puts the connection on the server's ready list.
  *
- *  Input: `in` is the server's scratch during conn_run, or memory of our own when a request is
- *  not complete. in[in_at, in_n) starts with the current request's head; a body follows it in
- *  place. A chunked body is decoded onto itself: behind the head lie `body_n` decoded bytes, and
- *  between calls nothing else, because the decoder takes every byte until the body ends. What
- *  follows the request is the next one, parsed when the answer has left.
- *
  *  Deadlines only move one `loop_timer` forward: it is set again when it fires early or when a
  *  new deadline comes before it, so a busy keep-alive connection hardly touches the heap. */
 #include "http_conn.h"
 
 #include "error.h"
 #include "http2.h"
+#include "http_keep.h"
+#include "proxy_protocol.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 enum {
     NO_DEADLINE_MS = 0,
-    OVERLOADED_MS = 2000,   /* for a connection beyond the limits to send its request */
-    HELLOS_TURN = 8,        /* handshake steps; each may cost a signature */
-    LINGER_BYTES = 1 << 20, /* discarded before a refused client is cut off */
-    READ_BYTES = 4096,      /* room made for the rest of a head */
-    CHUNKED_ROOM = 16384
+    OVERLOADED_MS = 2000,  /* for a connection beyond the limits to send its request */
+    HELLOS_TURN = 8,       /* handshake steps; each may cost a signature */
+    LINGER_BYTES = 1 << 20 /* discarded before a refused client is cut off */
 };
 
 static void on_timer(void *arg);
@@ -65,24 +60,16 @@ void conn_read_by(http_conn *c, uint64_t at_us)
     arm(c);
 }
 
-static uint64_t head_ms(const http_conn *c)
+uint64_t conn_head_ms(const http_conn *c)
 {
     uint32_t ms = c->s->limits.head_ms;
     return c->x.overloaded && ms > OVERLOADED_MS ? OVERLOADED_MS : ms;
 }
 
-/* The body's deadline grows with what came: rate after grace. */
-static void body_deadline(http_conn *c, uint64_t received)
-{
-    const http_limits *l = &c->s->limits;
-    uint64_t earned_us = received * 1000000 / l->body_rate;
-    c->read_by_us = c->body_since_us + (uint64_t)l->body_grace_ms * 1000 + earned_us;
-    arm(c);
-}
-
 /* ---- life ---- */
 
-void conn_new(http_server *s, int fd, const http_address *from, conn_peer *peer, bool reserve)
+void conn_new(http_server *s, int fd, const http_address *from, conn_peer *peer, bool reserve,
+              bool announced)
 {
     http_conn *c = calloc(1, sizeof *c);
     http_transport t = {.ops = &http_transport_plain, .fd = fd};
@@ -98,7 +85,8 @@ void conn_new(http_server *s, int fd, const http_address *from, conn_peer *peer,
     c->x.overloaded = peer == NULL;
     c->peer = peer;
     c->x.wire = &http1_wire;
-    c->state = t.ops->hello ? CONN_HELLO : CONN_IDLE;
+    c->state = announced ? CONN_PROXY : t.ops->hello ? CONN_HELLO : CONN_IDLE;
+    c->proxied = trusted_has(&s->trusted, from);
     c->reserve = reserve;
     c->writable = c->readable = c->first = true;
     c->read_by_us = c->write_by_us = UINT64_MAX;
@@ -108,7 +96,7 @@ void conn_new(http_server *s, int fd, const http_address *from, conn_peer *peer,
         conn_drop(c, true);
         return;
     }
-    conn_read_within(c, head_ms(c));
+    conn_read_within(c, conn_head_ms(c));
 }
 
 static void destroy(http_conn *c, bool reset)
@@ -132,6 +120,7 @@ static void over(http_conn *c, http_over how)
     c->open = false;
     c->s->stats.exchanges--;
     if (c->x.on_over) c->x.on_over(&c->x, how);
+    http_kept_free(&c->x);
     c->x.data = NULL;
     c->x.on_over = NULL;
     c->x.on_drained = NULL;
@@ -143,310 +132,10 @@ void conn_drop(http_conn *c, bool reset)
     destroy(c, reset);
 }
 
-/* ---- input buffer ---- */
-
-static size_t in_left(const http_conn *c)
-{
-    return c->in_n - c->in_at;
-}
-
-/* Before the turn's work: without bytes of our own we read into the scratch. */
-static void in_borrow(http_conn *c)
-{
-    if (c->in) return;
-    c->in = c->s->scratch;
-    c->in_cap = HTTP_TURN_BYTES;
-    c->in_at = c->in_n = 0;
-    c->in_own = false;
-}
-
-/* How much more of the current request may come. */
-static size_t in_wanted(const http_conn *c)
-{
-    if (c->state != CONN_BODY) return READ_BYTES;
-    if (c->head->chunked) return CHUNKED_ROOM;
-    uint64_t missing = c->head->bytes + c->head->length - in_left(c);
-    return missing < HTTP_TURN_BYTES ? (size_t)missing : HTTP_TURN_BYTES;
-}
-
-static bool in_move(http_conn *c, size_t cap)
-{
-    size_t n = in_left(c);
-    if (c->in_own && c->in_at == 0) {
-        char *p = realloc(c->in, cap);
-        if (p == NULL) return false;
-        c->in = p;
-    } else {
-        char *p = malloc(cap);
-        if (p == NULL) return false;
-        memcpy(p, c->in + c->in_at, n);
-        if (c->in_own) free(c->in);
-        c->in = p;
-    }
-    c->in_own = true;
-    c->in_at = 0;
-    c->in_n = n;
-    c->in_cap = cap;
-    return true;
-}
-
-/* After the turn's work: what is left moves to memory of our own, and without any there is none. */
-static bool in_settle(http_conn *c)
-{
-    size_t n = in_left(c);
-    if (n > 0) return c->in_own || in_move(c, n + in_wanted(c));
-    if (c->in_own) free(c->in);
-    c->in = NULL;
-    c->in_own = false;
-    c->in_at = c->in_n = c->in_cap = 0;
-    return true;
-}
-
-static bool in_room(http_conn *c)
-{
-    size_t want = in_wanted(c), n = in_left(c);
-    return c->in_cap - c->in_n >= want || in_move(c, n + want + n / 2);
-}
-
-/* One read. 1 when bytes came, 0 when there are none now, -1 when the peer is gone. */
-static int in_read(http_conn *c)
-{
-    if (!in_room(c)) {
-        c->broken = true;
-        return -1;
-    }
-    size_t room = c->in_cap - c->in_n;
-    if (room > HTTP_TURN_BYTES) room = HTTP_TURN_BYTES;
-    ssize_t n = c->t.ops->read(&c->t, c->in + c->in_n, room);
-    if (n > 0) {
-        c->in_n += (size_t)n;
-        c->readable = (size_t)n == room || c->peer_ended || c->t.session;
-        return 1;
-    }
-    c->readable = false;
-    if (n < 0 && errno == EINTR) {
-        c->readable = true;
-        return 0;
-    }
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
-    c->peer_ended = true;
-    return -1;
-}
-
-/* ---- exchanges ---- */
-
-static sv_str span(const char *base, http_span s)
-{
-    return (sv_str){base + s.at, s.n};
-}
-
-void conn_fill_request(http_server *s, const http_head *h, const char *base, bool secure)
-{
-    s->request = (http_request){.headers = s->headers, .secure = secure};
-    if (h == NULL) return;
-    s->request.method = span(base, h->method);
-    s->request.path = span(base, h->path);
-    if (h->query.at) s->request.query = span(base, h->query);
-    if (h->host.n) s->request.host = span(base, h->host);
-    s->request.has_body = h->has_length || h->chunked;
-    s->request.n_headers = h->n_fields;
-    for (uint32_t i = 0; i < h->n_fields; i++)
-        s->headers[i] =
-            (http_header){span(base, h->fields[i].name), span(base, h->fields[i].value)};
-}
-
-/* As far as the head was read. */
-static void fill_request(http_conn *c)
-{
-    const char *base = c->head ? c->in + c->in_at : NULL;
-    conn_fill_request(c->s, c->head, base, c->t.ops->secure);
-    c->x.request = &c->s->request;
-}
-
-static void open_exchange(http_conn *c)
-{
-    http_exchange *x = &c->x;
-    x->body_max = c->s->limits.body_bytes;
-    x->secure = c->t.ops->secure;
-    x->started = x->ended = false;
-    x->close = c->s->draining || x->overloaded || (c->head && c->head->close);
-    c->open = true;
-    c->chunked_out = c->wrote = false;
-    c->s->stats.exchanges++;
-}
-
-/* The request has been handed over or refused: its bytes are done with. */
-static void release_request(http_conn *c, size_t bytes)
-{
-    c->x.request = NULL;
-    c->in_at += bytes;
-    c->body_n = 0;
-    if (c->head) server_head_give(c->s, c->head);
-    c->head = NULL;
-    c->first = false;
-    if (c->x.ended) server_touch(c->s, c);
-}
-
-/* Answers in the service's words and ends the connection; nothing more is read as a request. */
-static void refuse(http_conn *c, int code, const sv_error *err)
-{
-    c->unread = true;
-    if (!c->open) {
-        if (c->head && c->head->method.n)
-            c->head_only = sv_str_is(span(c->in + c->in_at, c->head->method), "HEAD");
-        c->minor = 1;
-        open_exchange(c);
-    }
-    c->x.close = true;
-    c->state = CONN_ANSWER;
-    conn_read_within(c, NO_DEADLINE_MS);
-    fill_request(c);
-    c->s->service.refuse(c->s->service.arg, &c->x, code, err);
-    assert(c->x.ended);
-    release_request(c, in_left(c));
-}
-
-int conn_too_large(size_t body_max, sv_error *err)
-{
-    if (body_max == 0)
-        return sv_fail(err, SV_E_TOO_LARGE, NULL, "This address takes no request body.");
-    return sv_fail(err, SV_E_TOO_LARGE, NULL,
-                   "The request body is larger than the %zu bytes allowed.", body_max);
-}
-
-static void refuse_too_large(http_conn *c)
-{
-    sv_error err = {0};
-    refuse(c, conn_too_large(c->x.body_max, &err), &err);
-}
-
-static void hand_over(http_conn *c, size_t bytes)
-{
-    c->state = CONN_ANSWER;
-    c->unread = false;
-    conn_read_within(c, NO_DEADLINE_MS);
-    fill_request(c);
-    c->s->request.body = (sv_str){c->in + c->in_at + c->head->bytes, (uint32_t)c->body_n};
-    c->s->service.request(c->s->service.arg, &c->x);
-    release_request(c, bytes);
-}
-
-/* The head is complete. */
-static void head_done(http_conn *c)
-{
-    http_head *h = c->head;
-    bool body = h->chunked || h->length > 0;
-    c->minor = h->minor;
-    c->head_only = sv_str_is(span(c->in + c->in_at, h->method), "HEAD");
-    open_exchange(c);
-    c->unread = body;
-    fill_request(c);
-    c->s->service.head(c->s->service.arg, &c->x);
-    if (c->x.started || c->x.ended) {
-        c->state = CONN_ANSWER;
-        conn_read_within(c, NO_DEADLINE_MS);
-        release_request(c, c->unread ? in_left(c) : h->bytes);
-        return;
-    }
-    c->x.request = NULL;
-    if (h->length > c->x.body_max) {
-        refuse_too_large(c);
-        return;
-    }
-    if (!body) {
-        c->body_n = 0;
-        hand_over(c, h->bytes);
-        return;
-    }
-    if (h->expect && in_left(c) == h->bytes) {
-        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        conn_put(c, go_on, sizeof go_on - 1);
-    }
-    c->state = CONN_BODY;
-    c->body_n = 0;
-    c->body_since_us = loop_now_us(c->s->l);
-    http_chunked_reset(&c->chunked);
-    body_deadline(c, 0);
-}
-
-/* Decodes what came onto the end of the body. */
-static void body_chunked(http_conn *c)
-{
-    char *base = c->in + c->in_at + c->head->bytes;
-    size_t at = c->body_n, end = in_left(c) - c->head->bytes;
-    for (;;) {
-        size_t used = 0;
-        sv_str data;
-        sv_error err = {0};
-        int rc = http_chunked_next(&c->chunked, base + at, end - at, &used, &data, &err);
-        if (rc < 0) {
-            refuse(c, rc, &err);
-            return;
-        }
-        if (data.n > c->x.body_max - c->body_n) {
-            refuse_too_large(c);
-            return;
-        }
-        memmove(base + c->body_n, data.p, data.n);
-        c->body_n += data.n;
-        at += used;
-        if (rc == 1) {
-            hand_over(c, c->head->bytes + at);
-            return;
-        }
-        if (at == end) break;
-    }
-    c->in_n = c->in_at + c->head->bytes + c->body_n;
-    body_deadline(c, c->body_n);
-}
-
-static void body_step(http_conn *c)
-{
-    if (c->head->chunked) {
-        body_chunked(c);
-        return;
-    }
-    size_t have = in_left(c) - c->head->bytes;
-    if (have < c->head->length) {
-        body_deadline(c, have);
-        return;
-    }
-    c->body_n = (size_t)c->head->length;
-    hand_over(c, c->head->bytes + c->body_n);
-}
-
-static void head_step(http_conn *c)
-{
-    sv_error err = {0};
-    int rc = http_head_parse(c->head, c->in + c->in_at, in_left(c), &err);
-    if (rc == 0)
-        head_done(c);
-    else if (rc != HTTP_MORE)
-        refuse(c, rc, &err);
-}
-
-/* Parses what is there, as far as the state goes. */
-static void parse(http_conn *c)
-{
-    if (c->state == CONN_IDLE && in_left(c) > 0) {
-        c->head = server_head_take(c->s);
-        if (c->head == NULL) {
-            c->broken = true;
-            server_touch(c->s, c);
-            return;
-        }
-        http_head_reset(c->head, c->s->limits.head_bytes, c->s->limits.line_bytes,
-                        c->s->limits.headers);
-        c->state = CONN_HEAD;
-        if (!c->first) conn_read_within(c, head_ms(c));
-    }
-    if (c->state == CONN_HEAD) head_step(c);
-    if (c->state == CONN_BODY && in_left(c) > 0) body_step(c);
-}
-
 static bool is_reading(const http_conn *c)
 {
-    return c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_BODY;
+    if (c->state == CONN_BODY) return !c->x.paused;
+    return c->state == CONN_IDLE || c->state == CONN_HEAD;
 }
 
 /* LINGER: reads and forgets, so that the close is no reset and the client sees its answer. */
@@ -469,14 +158,44 @@ static bool discard(http_conn *c)
 /* One read and what follows from it. False when the connection must go. */
 static bool read_step(http_conn *c)
 {
-    in_borrow(c);
-    if (c->state == CONN_IDLE) parse(c); /* a pipelined request that came with an earlier one */
-    if (is_reading(c) && c->readable) {
-        int rc = in_read(c);
-        if (rc < 0) return false;
-        if (rc > 0) parse(c);
+    conn_in_borrow(c);
+    /* A pipelined request that came with an earlier one, or what was left when a body was paused. */
+    if (c->state == CONN_IDLE || c->state == CONN_BODY) conn_parse(c);
+    if (conn_in_left(c) == 0) { /* the read may go to the scratch */
+        conn_in_settle(c);
+        conn_in_borrow(c);
     }
-    return in_settle(c);
+    if (is_reading(c) && c->readable) {
+        int rc = conn_in_read(c);
+        if (rc < 0) return false;
+        if (rc > 0) conn_parse(c);
+    }
+    return conn_in_settle(c);
+}
+
+/* PROXY: the header is taken when it is whole, and what follows stays where it is. False when it
+ * freed `c`. */
+static bool announce(http_conn *c)
+{
+    http_server *s = c->s;
+    proxy_header h = {0};
+    ssize_t n = recv(c->t.fd, s->scratch, PROXY_HEADER_BYTES, MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    int rc = n > 0 ? proxy_header_parse(s->scratch, (size_t)n, &h, NULL) : -1;
+    if (rc == 1 && !c->peer_ended) return true;
+    if (rc || recv(c->t.fd, s->scratch, h.bytes, 0) != (ssize_t)h.bytes) {
+        s->stats.unannounced++;
+        conn_drop(c, true);
+        return false;
+    }
+    if (!server_place(s, c, h.local ? &c->x.remote : &h.from)) {
+        conn_drop(c, true);
+        return false;
+    }
+    c->state = c->t.ops->hello ? CONN_HELLO : CONN_IDLE;
+    conn_read_by(c, loop_now_us(s->l) + conn_head_ms(c) * 1000);
+    server_ready(s, c);
+    return true;
 }
 
 /* HELLO: one step, if the turn has one left. Handshakes of many clients at once must not hold up the
@@ -511,7 +230,7 @@ static bool hello(http_conn *c)
     case HTTP_HELLO_PLAIN:
         sv_fail(&err, SV_E_HTTP_MALFORMED, NULL,
                 "This port speaks HTTPS only: write https:// in front of the address.");
-        refuse(c, SV_E_HTTP_MALFORMED, &err);
+        conn_refuse(c, SV_E_HTTP_MALFORMED, &err);
         return true;
     case HTTP_HELLO_FAILED: conn_drop(c, false); return false;
     }
@@ -521,6 +240,7 @@ static bool hello(http_conn *c)
 
 bool conn_run(http_conn *c)
 {
+    if (c->state == CONN_PROXY) return announce(c);
     if (c->state == CONN_HELLO) return hello(c);
     if (c->state == CONN_HTTP2) return http2_run(c->h2);
     if (c->state == CONN_LINGER) return !c->readable || discard(c);
@@ -558,7 +278,8 @@ static void on_event(void *arg, int fd, uint32_t events)
         if (c->out_n > c->out_at) server_touch(c->s, c);
     }
     if (events & (EPOLLRDHUP | EPOLLHUP)) c->peer_ended = true;
-    if (c->state == CONN_HELLO) { /* in the order of arrival, so many a turn */
+    if (c->state == CONN_HELLO ||
+        c->state == CONN_PROXY) { /* in the order of arrival, so many a turn */
         c->readable = true;
         server_ready(c->s, c);
         return;
@@ -589,15 +310,15 @@ static void on_timer(void *arg)
         http2_timer(c->h2);
         return;
     }
-    if ((c->state != CONN_HEAD && c->state != CONN_BODY) || in_left(c) == 0) {
+    if (c->state != CONN_HEAD && c->state != CONN_BODY) {
         conn_drop(c, false);
         return;
     }
     sv_error err = {0};
     sv_fail(&err, SV_E_HTTP_TIMEOUT, NULL, "The request %s did not arrive in time.",
             c->state == CONN_HEAD ? "head" : "body");
-    refuse(c, SV_E_HTTP_TIMEOUT, &err);
-    if (!in_settle(c)) conn_drop(c, true);
+    conn_refuse(c, SV_E_HTTP_TIMEOUT, &err);
+    if (!conn_in_settle(c)) conn_drop(c, true);
 }
 
 /* ---- output ---- */
@@ -609,15 +330,15 @@ static void answer_done(http_conn *c)
     c->write_by_us = UINT64_MAX;
     if (!c->x.close) {
         c->state = CONN_IDLE;
-        if (c->s->draining && in_left(c) == 0) {
+        if (c->s->draining && conn_in_left(c) == 0) {
             conn_drop(c, false);
             return;
         }
         conn_read_within(c, c->s->limits.idle_ms);
-        if (in_left(c) > 0 || c->readable) server_ready(c->s, c);
+        if (conn_in_left(c) > 0 || c->readable) server_ready(c->s, c);
         return;
     }
-    if (!c->unread && in_left(c) == 0 && !c->readable) {
+    if (!c->unread && conn_in_left(c) == 0 && !c->readable) {
         c->t.ops->shut(&c->t);
         conn_drop(c, false);
         return;
@@ -629,7 +350,7 @@ void conn_linger(http_conn *c)
 {
     c->t.ops->shut(&c->t);
     c->in_at = c->in_n;
-    in_settle(c);
+    conn_in_settle(c);
     c->state = CONN_LINGER;
     conn_read_within(c, c->s->limits.linger_ms);
     if (c->readable) server_ready(c->s, c);

@@ -207,8 +207,6 @@ static int parse_origin(http_head *h, const char *p, http_span t, sv_error *err)
 
 static int parse_target(http_head *h, const char *p, sv_error *err)
 {
-    static const char scheme[] = "http://";
-    const uint32_t scheme_n = sizeof scheme - 1;
     sv_str target = span_str(p, h->target);
     if (target.p[0] == '/') return parse_origin(h, p, h->target, err);
     if (target.n == 1 && target.p[0] == '*') {
@@ -217,8 +215,10 @@ static int parse_target(http_head *h, const char *p, sv_error *err)
         h->path = h->target;
         return 0;
     }
-    if (target.n <= scheme_n || !http_word_is((sv_str){target.p, scheme_n}, scheme))
+    h->https = target.n > 8 && http_word_is((sv_str){target.p, 8}, "https://");
+    if (!h->https && (target.n <= 7 || !http_word_is((sv_str){target.p, 7}, "http://")))
         return malformed(err, "the target must start with a slash");
+    const uint32_t scheme_n = h->https ? 8 : 7;
     const char *authority = target.p + scheme_n;
     const char *slash = memchr(authority, '/', target.n - scheme_n);
     if (slash == NULL) return malformed(err, "an absolute target needs a path");

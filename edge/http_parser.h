@@ -5,8 +5,8 @@
  *  without control characters. Refused are: bare CR or LF, NUL, line folding, blank lines before
  *  the request, an absent, doubled or malformed Host (1.1), a Content-Length that is doubled or
  *  not all digits, Content-Length beside Transfer-Encoding, any Transfer-Encoding but one
- *  `chunked`, or any at all in 1.0, targets that are not origin-form (absolute-form passes when
- *  its authority equals Host; `*` only with OPTIONS), bad percent-encoding, versions other than
+ *  `chunked`, or any at all in 1.0, targets that are not origin-form (absolute-form, http or https, passes
+ *  when its authority equals Host; `*` only with OPTIONS), bad percent-encoding, versions other than
  *  1.0 and 1.1, CONNECT and TRACE. The result depends on the bytes alone, never on where they
  *  were cut.
  *
@@ -53,6 +53,7 @@ typedef struct http_head {
     bool bad_coding; /* Transfer-Encoding other than chunked */
     bool bad_expect; /* Expect other than 100-continue */
     bool keep_alive; /* Connection: keep-alive */
+    bool https;      /* of an absolute target, whose `authority` is set */
 
     uint32_t n_fields;
     http_field fields[];

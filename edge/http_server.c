@@ -172,7 +172,7 @@ static conn_peer *peer_join(http_server *s, const http_address *a)
 
 static void peer_leave(http_server *s, conn_peer *p)
 {
-    if (--p->n > 0) return;
+    if (--p->n > 0 || p == &s->unknown) return;
     conn_peer **at = peer_find(s, p->ip);
     assert(*at == p);
     *at = p->next;
@@ -227,7 +227,10 @@ static void take(http_server *s, int fd, const http_address *from, bool reserve)
 {
     s->stats.accepted++;
     bool full = s->stats.connections - s->n_overloaded >= s->limits.connections;
-    conn_peer *peer = reserve || full ? NULL : peer_join(s, from);
+    bool announced = s->proxy_protocol && trusted_has(&s->trusted, from);
+    conn_peer *peer = NULL;
+    if (!reserve && !full) peer = announced ? &s->unknown : peer_join(s, from);
+    if (peer == &s->unknown) peer->n++;
     if (peer == NULL) {
         s->stats.overloaded++;
         if (s->n_overloaded >= HTTP_OVERLOADED) {
@@ -236,7 +239,20 @@ static void take(http_server *s, int fd, const http_address *from, bool reserve)
         }
         s->n_overloaded++;
     }
-    conn_new(s, fd, from, peer, reserve);
+    conn_new(s, fd, from, peer, reserve, announced);
+}
+
+bool server_place(http_server *s, http_conn *c, const http_address *from)
+{
+    c->x.remote = *from;
+    c->proxied = trusted_has(&s->trusted, from);
+    if (c->peer != &s->unknown) return true;
+    s->unknown.n--;
+    c->peer = peer_join(s, from);
+    if (c->peer) return true;
+    c->x.overloaded = true;
+    s->stats.overloaded++;
+    return ++s->n_overloaded <= HTTP_OVERLOADED;
 }
 
 static int accept_one(http_server *s, http_address *from)
@@ -419,6 +435,12 @@ static int open_socket(const struct sockaddr_storage *addr, socklen_t n, bool sh
         return -1;
     }
     return fd;
+}
+
+void http_server_proxies(http_server *s, const trusted *proxies, bool proxy_protocol)
+{
+    s->trusted = *proxies;
+    s->proxy_protocol = proxy_protocol;
 }
 
 int http_server_listen(http_server *s, const char *ip, uint16_t port, bool share, sv_error *err)

@@ -6,6 +6,10 @@
  *  given up so that one connection at a time is still heard (the service sees `overloaded` and
  *  may answer health checks); the reserve is taken again when it ends.
  *
+ *  A trusted proxy may have to begin its connections with a header of the PROXY protocol, before TLS;
+ *  they then count at the address that it tells. Nobody else's such header is looked at: it is no
+ *  HTTP.
+ *
  *  The exchanges of HTTP/2 count like connections: beyond `connections` of them, or
  *  `connections_per_address` of one address, a stream is `overloaded`.
  *
@@ -19,6 +23,7 @@
 #include "http.h"
 #include "http_transport.h"
 #include "loop.h"
+#include "trusted.h"
 
 enum { HTTP_OVERLOADED = 64 };
 
@@ -42,8 +47,9 @@ typedef struct http_server_stats {
     uint32_t connections; /* open, those beyond the limits included */
     uint32_t exchanges;   /* with the service */
     uint64_t accepted;
-    uint64_t overloaded; /* taken beyond a limit or reset for it */
-    uint64_t exhausted;  /* times no descriptor was left */
+    uint64_t overloaded;  /* taken beyond a limit or reset for it */
+    uint64_t exhausted;   /* times no descriptor was left */
+    uint64_t unannounced; /* trusted proxies' closed for want of a good PROXY protocol header */
 } http_server_stats;
 
 http_server *http_server_new(loop *l, const http_limits *limits, const http_service *service,
@@ -52,6 +58,9 @@ http_server *http_server_new(loop *l, const http_limits *limits, const http_serv
 void http_server_free(http_server *s);
 /* What new connections are spoken to through; without it, plain TCP. */
 void http_server_transport(http_server *s, http_open_fn *open, void *arg);
+/* For new connections. `proxy_protocol`: those of trusted proxies begin with its header. `proxies` is
+ * copied. */
+void http_server_proxies(http_server *s, const trusted *proxies, bool proxy_protocol);
 /* `ip` is a numeric address; port 0 takes a free one. `share`: SO_REUSEPORT, for several processes.
  */
 int http_server_listen(http_server *s, const char *ip, uint16_t port, bool share, sv_error *err);

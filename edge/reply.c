@@ -6,18 +6,37 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { MAX_HEADERS = 12, RETRY_MOST_MS = 60000, RETRY_DEFAULT_MS = 1000 };
+enum { MAX_HEADERS = 24, RETRY_MOST_MS = 60000, RETRY_DEFAULT_MS = 1000 };
 
 typedef struct header_list {
     http_header items[MAX_HEADERS];
     uint32_t n;
     char trace[TRACEPARENT_BYTES + 1];
     char seconds[12], ms[12];
+    limits_headers limits;
 } header_list;
 
 static void add(header_list *l, const char *name, const char *value)
 {
     l->items[l->n++] = (http_header){sv_cstr(name), sv_cstr(value)};
+}
+
+/* The page's origin was compared with the list. Without credentials: pages elsewhere send tokens. */
+static void add_cors(const edge_call *c, const reply_hints *hints, header_list *l)
+{
+    static const char exposed[] = "x-request-id, retry-after, retry-after-ms, x-should-retry, "
+                                  "x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, "
+                                  "ratelimit, ratelimit-policy";
+    add(l, "access-control-allow-origin", c->origin);
+    if (hints && hints->preflight) {
+        add(l, "access-control-allow-methods", hints->allow);
+        add(l, "access-control-allow-headers",
+            "authorization, content-type, x-api-key, x-request-id, last-event-id, "
+            "anthropic-version, traceparent, tracestate");
+        add(l, "access-control-max-age", "600");
+    } else {
+        add(l, "access-control-expose-headers", exposed);
+    }
 }
 
 static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
@@ -29,7 +48,15 @@ static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
     add(l, "traceparent", l->trace);
     add(l, "cache-control", "no-store");
     add(l, "x-content-type-options", "nosniff");
-    if (c->x->secure) add(l, "strict-transport-security", "max-age=31536000");
+    add(l, "referrer-policy", "no-referrer");
+    if (c->secure) add(l, "strict-transport-security", "max-age=31536000");
+    limits_headers_fill(&c->verdict, &l->limits);
+    for (uint32_t i = 0; i < l->limits.n; i++)
+        add(l, l->limits.names[i], l->limits.values[i]);
+    if (c->set_cookie.n)
+        l->items[l->n++] = (http_header){sv_cstr("set-cookie"), buf_str(&c->set_cookie)};
+    if (c->e->origin.n_cors) add(l, "vary", "origin");
+    if (c->origin) add_cors(c, hints, l);
     if (hints == NULL) return;
     if (hints->retry_after_ms) {
         uint32_t ms = hints->retry_after_ms < RETRY_MOST_MS ? hints->retry_after_ms : RETRY_MOST_MS;
@@ -40,6 +67,7 @@ static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
     }
     if (hints->no_retry) add(l, "x-should-retry", "false");
     if (hints->allow) add(l, "allow", hints->allow);
+    if (hints->authenticate) add(l, "www-authenticate", "Bearer");
 }
 
 void reply_whole(edge_call *c, int status, const char *content_type, sv_str body,
@@ -161,7 +189,8 @@ void reply_error(edge_call *c, int code, const sv_error *err)
     const sv_error_info *info = told(code);
     char allow[ALLOW_BYTES];
     reply_hints hints = {.retry_after_ms = pause_ms(info, err),
-                         .no_retry = c->openai && info->retry == SV_RETRY_NO};
+                         .no_retry = c->openai && info->retry == SV_RETRY_NO,
+                         .authenticate = info->http == 401};
     if (code == SV_E_HTTP_METHOD) {
         const http_request *r = c->x->request;
         route_allow(r && r->path.n ? r->path : sv_cstr("*"), allow);

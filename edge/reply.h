@@ -14,6 +14,8 @@ typedef struct reply_hints {
     uint32_t retry_after_ms; /* 0: nothing; at most a minute is told */
     bool no_retry;           /* x-should-retry: false */
     const char *allow;       /* Allow */
+    bool authenticate;       /* WWW-Authenticate */
+    bool preflight;          /* a page of another site asks whether it may */
 } reply_hints;
 
 void reply_whole(edge_call *c, int status, const char *content_type, sv_str body,

@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "private_file.h"
+#include "tls_ticket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 
 enum { FILE_BYTES = 65536, CHAIN_MOST = 10 };
@@ -38,6 +40,7 @@ struct tls {
     char *cert_file, *key_file;
     stamp cert, key; /* as last looked at, whether they loaded or not */
     int64_t expires_s;
+    tls_ticket_source tickets;
 };
 
 typedef struct session {
@@ -260,6 +263,7 @@ static int load(tls *t, sv_error *err)
     }
     int rc = load_cert(ctx, t->cert_file, &expires_s, err);
     if (rc == 0) rc = load_key(ctx, t->cert_file, t->key_file, err);
+    if (rc == 0 && !tls_ticket_use(ctx, &t->tickets)) rc = sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     ERR_clear_error();
     if (rc) {
         SSL_CTX_free(ctx);
@@ -271,13 +275,21 @@ static int load(tls *t, sv_error *err)
     return 0;
 }
 
+static int64_t system_s(void)
+{
+    return time(NULL);
+}
+
 int tls_new(const char *cert_file, const char *key_file, tls **ret, sv_error *err)
 {
     tls *t = calloc(1, sizeof *t);
     if (t == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     t->cert_file = strdup(cert_file);
     t->key_file = strdup(key_file);
-    int rc = t->cert_file && t->key_file ? load(t, err) : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    t->tickets.now_s = system_s;
+    bool ok =
+        t->cert_file && t->key_file && RAND_bytes(t->tickets.seed, sizeof t->tickets.seed) == 1;
+    int rc = ok ? load(t, err) : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     if (rc) {
         tls_free(t);
         return rc;
@@ -292,7 +304,15 @@ void tls_free(tls *t)
     SSL_CTX_free(t->ctx);
     free(t->cert_file);
     free(t->key_file);
+    OPENSSL_cleanse(&t->tickets, sizeof t->tickets);
     free(t);
+}
+
+int tls_tickets(tls *t, const uint8_t seed[TLS_SEED_BYTES], int64_t (*now_s)(void))
+{
+    memcpy(t->tickets.seed, seed, TLS_SEED_BYTES);
+    t->tickets.now_s = now_s ? now_s : system_s;
+    return tls_ticket_use(t->ctx, &t->tickets) ? 0 : SV_E_NO_MEMORY;
 }
 
 int tls_check(tls *t, sv_error *err)

@@ -2,7 +2,7 @@
  *  http_transport.h that speaks with them.
  *
  *  TLS 1.2 and 1.3, forward secrecy and AEAD only, no compression, no renegotiation, no early
- *  data, session tickets whose keys live as long as the loaded pair. ALPN offers h2 and http/1.1;
+ *  data, session tickets in TLS 1.3 (tls_ticket.h). ALPN offers h2 and http/1.1;
  *  a client that offers others only is refused, one that offers none gets http/1.1. The name a
  *  client asks for (SNI) is not looked at: there is one certificate.
  *
@@ -17,7 +17,7 @@
 
 #include "http_transport.h"
 
-enum { TLS_MESSAGES = 256 };
+enum { TLS_MESSAGES = 256, TLS_SEED_BYTES = 32 };
 
 typedef struct tls tls;
 
@@ -28,6 +28,10 @@ void tls_free(tls *t);
  * 1. A pair that does not is told with its reason, and the one in use stays: negative. 0: as it was.
  */
 int tls_check(tls *t, sv_error *err);
+/* What the keys of session tickets are made of: the same bytes in every process whose tickets shall be
+ * good here, and in no other; without this call, random ones. `now_s` gives seconds since 1970;
+ * NULL: the system's. SV_E_NO_MEMORY. */
+int tls_tickets(tls *t, const uint8_t seed[TLS_SEED_BYTES], int64_t (*now_s)(void));
 /* When the certificate in use ends, in seconds since 1970. */
 int64_t tls_expires_s(const tls *t);
 /* An http_open_fn: `arg` is a tls. */

@@ -73,6 +73,7 @@ static int check_claims(sv_str iss, const jwt_claims *c, sv_error *err)
     if (rc == 0) rc = check_text(c->org, false, "org", err);
     if (rc == 0) rc = check_text(c->tier, false, "tier", err);
     if (rc == 0) rc = check_text(c->sid, false, "sid", err);
+    if (rc == 0) rc = check_text(c->act, false, "act", err);
     if (rc == 0) rc = check_list(c->roles, c->n_roles, "roles", err);
     if (rc == 0) rc = check_list(c->scopes, c->n_scopes, "scopes", err);
     return rc;
@@ -84,6 +85,15 @@ static void put_text(buf *b, const char *claim, sv_str s)
     buf_printf(b, ",\"%s\":\"", claim);
     buf_json_escape(b, s);
     buf_putc(b, '"');
+}
+
+/* RFC 8693, section 4.1: who acts is an object with a subject. */
+static void put_actor(buf *b, sv_str s)
+{
+    if (s.n == 0) return;
+    buf_puts(b, ",\"act\":{\"sub\":\"");
+    buf_json_escape(b, s);
+    buf_puts(b, "\"}");
 }
 
 static void put_list(buf *b, const char *claim, const sv_str *items, uint32_t n)
@@ -107,6 +117,7 @@ static int put_payload(sv_str iss, const jwt_claims *c, buf *b)
     put_text(b, "org", c->org);
     put_text(b, "tier", c->tier);
     put_text(b, "sid", c->sid);
+    put_actor(b, c->act);
     put_list(b, "roles", c->roles, c->n_roles);
     put_list(b, "scopes", c->scopes, c->n_scopes);
     unsigned long long iat = c->iat_s, exp = c->exp_s;
@@ -225,6 +236,16 @@ static sv_str take_optional(reader *r, const char *claim, const char *why)
     return v.type == JSON_NONE ? (sv_str){NULL, 0} : take_string(r, v, why);
 }
 
+static sv_str take_actor(reader *r)
+{
+    static const char why[] = "act names nobody who acts";
+    json_value v = json_get(r->claims, "act");
+    if (v.type == JSON_NONE) return (sv_str){NULL, 0};
+    if (v.type == JSON_OBJECT) return take_string(r, json_get(v, "sub"), why);
+    fail(r, SV_E_TOKEN, why);
+    return (sv_str){NULL, 0};
+}
+
 static uint32_t take_list(reader *r, const char *claim, sv_str *to, const char *why)
 {
     json_value list = json_get(r->claims, claim), item;
@@ -290,6 +311,7 @@ static int read_claims(sv_str payload, const jwt_rules *rules, arena *a, jwt_cla
     c.org = take_optional(&r, "org", "org is no text");
     c.tier = take_optional(&r, "tier", "tier is no text");
     c.sid = take_optional(&r, "sid", "sid is no text");
+    c.act = take_actor(&r);
     c.n_roles = take_list(&r, "roles", c.roles, "roles is no short list of texts");
     c.n_scopes = take_list(&r, "scopes", c.scopes, "scopes is no short list of texts");
     if (r.rc == 0)

@@ -2,7 +2,7 @@
  *  A token is a compact JWS (jws.h) with the header {"alg","typ","kid"} and nothing else. Each kind
  *  has its own typ and aud, so that one cannot stand in for another. `kid` is looked up among at
  *  most two keys, the present one and the next or the previous. Claims: iss, aud, sub, iat, nbf,
- *  exp, jti; org, roles, tier, scopes, sid where they apply; unknown claims are ignored.
+ *  exp, jti; org, roles, tier, scopes, sid, act where they apply; unknown claims are ignored.
  *  Thread: any; a ring is read by several threads only while nobody changes it.
  *  Ownership: claims borrow from the arena they were read into.   Limits: JWT_BYTES a token,
  *  JWT_LIST roles or scopes; an arena of JWT_ARENA bytes holds any token's claims.

@@ -14,11 +14,10 @@
 #include <stdlib.h>
 
 enum {
-    VERSION = 1,
-    FIELDS = 8,
+    VERSION = 2,
+    FIELDS = 11,
     ID_BYTES = 8,
     SIGNATURE = crypto_sign_BYTES,
-    HASH = 16,
     SETS = 256,
     WAYS = 4
 };
@@ -26,7 +25,7 @@ enum {
 _Static_assert(TICKET_KEY == crypto_sign_PUBLICKEYBYTES, "Ed25519 public key");
 _Static_assert(TICKET_SEED == crypto_sign_SEEDBYTES, "Ed25519 seed");
 
-static const char domain[] = "samovar-ticket-1"; /* signed with its NUL */
+static const char domain[] = "samovar-ticket-2"; /* signed with its NUL */
 
 /* What is signed: the domain, then the ticket's bytes. */
 typedef struct signed_text {
@@ -133,6 +132,9 @@ int ticket_sign(const ticket_signer *s, const ticket *t, buf *out)
     put_byte(&w, 0xcf);
     for (int shift = 56; shift >= 0; shift -= 8)
         put_byte(&w, t->expires_s >> shift & 0xff);
+    put_str(&w, t->actor);
+    put_str(&w, t->credential);
+    put_str(&w, t->bound);
     put_byte(&w, 0xc4);
     put_byte(&w, ID_BYTES);
     put(&w, s->id, ID_BYTES);
@@ -223,7 +225,7 @@ static int read_ticket(sv_str bytes, ticket *ret, const uint8_t **signer, sv_err
     reader r = {(const uint8_t *)bytes.p, bytes.n - SIGNATURE, false};
     ticket t = {0};
     if (take_number(&r, 1) != (0x90 | FIELDS))
-        return refuse(err, "the ticket is no array of eight");
+        return refuse(err, "the ticket is no array of eleven");
     if (take_number(&r, 1) != VERSION) return refuse(err, "the ticket's version is not known");
     t.user = take_str(&r);
     t.org = take_str(&r);
@@ -231,6 +233,9 @@ static int read_ticket(sv_str bytes, ticket *ret, const uint8_t **signer, sv_err
     t.tier = take_str(&r);
     t.n_scopes = take_list(&r, t.scopes);
     t.expires_s = take_uint(&r);
+    t.actor = take_str(&r);
+    t.credential = take_str(&r);
+    t.bound = take_str(&r);
     bool id_follows = take_number(&r, 2) == (0xc400 | ID_BYTES);
     *signer = take(&r, ID_BYTES);
     if (r.bad || !id_follows || r.n > 0) return refuse(err, "the ticket is malformed");
@@ -251,7 +256,7 @@ typedef struct trusted {
 } trusted;
 
 typedef struct cache_set {
-    uint8_t hash[WAYS][HASH]; /* all zero: free */
+    uint8_t hash[WAYS][TICKET_HASH]; /* all zero: free */
     uint32_t oldest;
 } cache_set;
 
@@ -300,22 +305,30 @@ static bool signature_holds(const ticket_ring *r, const uint8_t *signer, sv_str 
     return false;
 }
 
-int ticket_ring_verify(ticket_ring *r, sv_str bytes, uint64_t now_s, sv_error *err)
+int ticket_ring_read(ticket_ring *r, sv_str bytes, uint64_t now_s, ticket *ret,
+                     uint8_t hash[TICKET_HASH], sv_error *err)
 {
     ticket t;
     const uint8_t *signer;
     int rc = read_ticket(bytes, &t, &signer, err);
     if (rc) return rc;
     if (now_s >= t.expires_s) return refuse(err, "the ticket has expired");
-    uint8_t hash[HASH];
-    crypto_generichash(hash, sizeof hash, (const uint8_t *)bytes.p, bytes.n, r->hash_key,
+    *ret = t;
+    crypto_generichash(hash, TICKET_HASH, (const uint8_t *)bytes.p, bytes.n, r->hash_key,
                        sizeof r->hash_key);
     cache_set *set = &r->sets[hash[0]];
     for (size_t i = 0; i < WAYS; i++)
-        if (memcmp(set->hash[i], hash, HASH) == 0) return 0;
+        if (memcmp(set->hash[i], hash, TICKET_HASH) == 0) return 0;
     if (!signature_holds(r, signer, bytes))
         return refuse(err, "the signature is not by a known key");
-    memcpy(set->hash[set->oldest], hash, HASH);
+    memcpy(set->hash[set->oldest], hash, TICKET_HASH);
     set->oldest = (set->oldest + 1) % WAYS;
     return 0;
+}
+
+int ticket_ring_verify(ticket_ring *r, sv_str bytes, uint64_t now_s, sv_error *err)
+{
+    ticket t;
+    uint8_t hash[TICKET_HASH];
+    return ticket_ring_read(r, bytes, now_s, &t, hash, err);
 }

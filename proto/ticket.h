@@ -1,15 +1,20 @@
 /*  ticket.h - who a request is for: signed by the edge or auth, passed on unchanged by everybody.
- *  Bytes: msgpack array [1, user, organization, roles, tier, scopes, expires (Unix s), signer (8
- *  bytes)] followed by a 64-byte Ed25519 signature over "samovar-ticket-1\0" and those bytes. The
- *  signer is the first 8 bytes of BLAKE2b-512 of the public key.   Limits: LIMIT_TICKET_BYTES.
- *  Thread: any; a cache belongs to one thread.   Errors: SV_E_TICKET with the reason in detail. */
+ *  Bytes, version 2: msgpack array [2, user, organization, roles, tier, scopes, expires (Unix s), actor,
+ *  credential, bound, signer (8 bytes)] followed by a 64-byte Ed25519 signature over
+ *  "samovar-ticket-2\0" and those bytes. The signer is the first 8 bytes of BLAKE2b-512 of the public
+ *  key. Version 1 is not read any more: no ticket lives for more than a quarter of an hour, and all
+ *  processes of a platform are of one version.
+ *  A bound ticket, "service/job", may be sent by that service, and passed on by whoever serves a
+ *  request that carries it; the broker refuses it from everybody else.
+ *  Limits: LIMIT_TICKET_BYTES.   Thread: any; a cache belongs to one thread.
+ *  Errors: SV_E_TICKET with the reason in detail. */
 #ifndef SV_TICKET_H
 #define SV_TICKET_H
 
 #include "buf.h"
 #include "sv_types.h"
 
-enum { TICKET_KEY = 32, TICKET_SEED = 32, TICKET_SIGNERS = 8, TICKET_LIST = 8 };
+enum { TICKET_KEY = 32, TICKET_SEED = 32, TICKET_SIGNERS = 8, TICKET_LIST = 8, TICKET_HASH = 16 };
 
 typedef struct ticket {
     sv_str user, org, tier;
@@ -17,7 +22,7 @@ typedef struct ticket {
     uint32_t n_roles, n_scopes;
     uint64_t expires_s; /* Unix seconds */
     sv_str actor;       /* administrator who acts as the user; empty: the user himself */
-    sv_str credential;  /* what it was made from: "session/ID" or "key/ID" */
+    sv_str credential;  /* what it was made from: "session/ID", "key/ID" or "grant/ID" */
     sv_str bound;       /* "service/job": only for that service and those it calls with it */
 } ticket;
 
@@ -42,5 +47,9 @@ void ticket_ring_free(ticket_ring *r);
 int ticket_ring_add(ticket_ring *r, const uint8_t key[TICKET_KEY]);
 /* 0 when the signature is by a known key and `now_s` is before the expiry. */
 int ticket_ring_verify(ticket_ring *r, sv_str bytes, uint64_t now_s, sv_error *err);
+/* The same, and what it says; slices borrow from `bytes`. `hash` is the ring's own name of the bytes,
+ * under a key that nobody else has. */
+int ticket_ring_read(ticket_ring *r, sv_str bytes, uint64_t now_s, ticket *ret,
+                     uint8_t hash[TICKET_HASH], sv_error *err);
 
 #endif

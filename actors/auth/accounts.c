@@ -1,8 +1,9 @@
 /*  accounts.c - methods that only read and write, of an actor that runs and of one that does not. */
 #include "auth.h"
 
+#include "caller.h"
 #include "error.h"
-#include "ticket.h"
+#include "live.h"
 
 #include <stdio.h>
 
@@ -19,9 +20,8 @@ int auth_operator_only(sv_call *call)
 int auth_who_of(sv_call *call, sv_str email, auth_who *ret)
 {
     sv_error *err = sv_call_error(call);
-    sv_str bytes = sv_call_ticket(call); /* the broker has verified it */
-    ticket who;
-    if (bytes.n == 0) {
+    auth_caller who;
+    if (sv_call_ticket(call).n == 0) {
         int rc = auth_operator_only(call);
         if (rc == 0 && email.n == 0) rc = sv_fail(err, SV_E_MISSING_FIELD, "email", NULL);
         if (rc == 0) rc = email_normalise(email, ret->email, err);
@@ -31,16 +31,14 @@ int auth_who_of(sv_call *call, sv_str email, auth_who *ret)
     if (email.n)
         return sv_fail(err, SV_E_INVALID, "email",
                        "A call with a ticket is for its user: leave this field out.");
-    int rc = ticket_read(bytes, &who, err);
+    int rc = auth_caller_user(call, &who);
     if (rc) return rc;
-    if (who.user.n == 0 || who.user.n > AUTH_ID)
-        return sv_fail(err, SV_E_NOT_FOUND, NULL, "%s", no_user);
-    memcpy(ret->id, who.user.p, who.user.n);
-    memcpy(ret->actor, who.user.p, who.user.n);
+    snprintf(ret->id, sizeof ret->id, "%s", who.user);
+    snprintf(ret->actor, sizeof ret->actor, "%s", who.actor);
     return 0;
 }
 
-static int named(sv_call *call, int rc)
+int auth_named(sv_call *call, int rc)
 {
     if (rc == SV_E_NOT_FOUND && sv_call_error(call)->message[0] == 0) {
         *sv_call_error(call) = (sv_error){.code = 0};
@@ -64,20 +62,62 @@ int auth_refresh(sv_call *call, const void *request)
     token_hash(q->refresh_token, in.token);
     token_new("svr_", token);
     token_hash(sv_cstr(token), in.next);
-    rc = store_write(call, auth_refresh_swap, &in, result);
+    rc = auth_write(call, auth_refresh_swap, &in, result);
     if (rc) return rc;
     if (result->code) return sv_fail(sv_call_error(call), result->code, NULL, NULL);
     return auth_reply_session(call, result, token);
 }
 
+/* Sessions of the caller; nobody else's, whatever the request names. */
+static int caller_session(sv_call *call, sv_str session, auth_end_in *ret)
+{
+    auth_caller who;
+    snprintf(ret->session, sizeof ret->session, "%.*s", SV_FMT(session));
+    if (sv_call_ticket(call).n == 0) return 0;
+    int rc = auth_caller_user(call, &who);
+    if (rc) return rc;
+    snprintf(ret->user, sizeof ret->user, "%s", who.user);
+    if (ret->session[0] == 0) snprintf(ret->session, sizeof ret->session, "%s", who.session);
+    return 0;
+}
+
 int auth_logout(sv_call *call, const void *request)
 {
     const auth_logout_req *q = request;
-    uint8_t hash[WORDS_HASH];
+    auth_end_in in = {.session = ""};
     bool ended;
-    token_hash(q->refresh_token, hash);
-    int rc = store_write(call, auth_session_end, hash, &ended);
+    int rc = 0;
+    if (q->refresh_token.n)
+        token_hash(q->refresh_token, in.token);
+    else
+        rc = caller_session(call, q->session, &in);
+    if (rc == 0 && q->refresh_token.n == 0 && in.session[0] == 0)
+        rc = sv_fail(sv_call_error(call), SV_E_MISSING_FIELD, "refresh_token", NULL);
+    if (rc == 0) rc = auth_write(call, auth_session_end, &in, &ended);
     return rc ? rc : sv_reply(call, &(bus_empty){});
+}
+
+/* To the caller's browsers. */
+static void tell(sv_call *call, const char *type)
+{
+    auth_caller who;
+    if (sv_call_ticket(call).n && auth_caller_user(call, &who) == 0)
+        live_tell(sv_process_state(sv_call_process(call)), who.org, who.user, type, NULL);
+}
+
+int auth_session_end_one(sv_call *call, const void *request)
+{
+    const auth_session_req *q = request;
+    auth_end_in in = {.session = ""};
+    bool ended = false;
+    int rc = sv_call_ticket(call).n ? auth_not_impersonated(call) : auth_operator_only(call);
+    if (rc == 0) rc = caller_session(call, q->id, &in);
+    if (rc == 0 && in.session[0]) rc = auth_write(call, auth_session_end, &in, &ended);
+    if (rc == 0 && !ended)
+        rc = sv_fail(sv_call_error(call), SV_E_NOT_FOUND, "id", "There is no such session.");
+    if (rc) return rc;
+    tell(call, "session.ended");
+    return sv_reply(call, &(bus_empty){});
 }
 
 int auth_logout_all(sv_call *call, const void *request)
@@ -86,8 +126,11 @@ int auth_logout_all(sv_call *call, const void *request)
     auth_who who = {.id = ""};
     int64_t ended = 0;
     int rc = auth_who_of(call, q->email, &who);
-    if (rc == 0) rc = named(call, store_write(call, auth_sessions_end, &who, &ended));
-    return rc ? rc : sv_reply(call, &(auth_logout_all_reply){.sessions = ended});
+    if (rc == 0) rc = auth_not_impersonated(call);
+    if (rc == 0) rc = auth_named(call, auth_write(call, auth_sessions_end, &who, &ended));
+    if (rc) return rc;
+    tell(call, "session.ended");
+    return sv_reply(call, &(auth_logout_all_reply){.sessions = ended});
 }
 
 int auth_sessions(sv_call *call, const void *request)
@@ -96,8 +139,11 @@ int auth_sessions(sv_call *call, const void *request)
     const auth *a = sv_process_state(sv_call_process(call));
     auth_sessions_in in = {.idle_ms = a->idle_ms};
     auth_session_list list;
+    auth_end_in mine = {.session = ""};
     int rc = auth_who_of(call, q->email, &in.who);
-    if (rc == 0) rc = named(call, store_read(call, auth_sessions_some, &in, &list));
+    if (rc == 0) rc = caller_session(call, q->session, &mine);
+    memcpy(in.who.keep, mine.session, sizeof in.who.keep);
+    if (rc == 0) rc = auth_named(call, store_read(call, auth_sessions_some, &in, &list));
     return rc ? rc : sv_reply(call, &(auth_sessions_reply){.sessions = {list.items, list.n}});
 }
 
@@ -107,10 +153,29 @@ int auth_me(sv_call *call, const void *request)
     auth_who who = {.id = ""};
     auth_me_result me;
     int rc = auth_who_of(call, q->email, &who);
-    if (rc == 0) rc = named(call, store_read(call, auth_me_read, &who, &me));
+    if (rc == 0) rc = auth_named(call, store_read(call, auth_me_read, &who, &me));
     if (rc) return rc;
     auth_user_info info = auth_user_show(&me.user);
     return sv_reply(call, &(auth_me_reply){.user = &info, .orgs = {me.orgs, me.n}});
+}
+
+int auth_me_change(sv_call *call, const void *request)
+{
+    const auth_me_change_req *q = request;
+    auth_me_change_in in = {.with_name = q->name.p != NULL, .with_locale = q->locale.p != NULL};
+    sv_error *err = sv_call_error(call);
+    auth_user user;
+    int rc = auth_who_of(call, q->email, &in.who);
+    if (rc == 0) rc = name_check(q->name, err);
+    if (rc == 0) rc = locale_check(q->locale, err);
+    if (rc) return rc;
+    snprintf(in.name, sizeof in.name, "%.*s", SV_FMT(q->name));
+    snprintf(in.locale, sizeof in.locale, "%.*s", SV_FMT(q->locale));
+    rc = auth_named(call, auth_write(call, auth_me_change_end, &in, &user));
+    if (rc) return rc;
+    tell(call, "user.changed");
+    auth_user_info info = auth_user_show(&user);
+    return sv_reply(call, &(auth_user_reply){.user = &info});
 }
 
 /* ---- users ---- */
@@ -123,7 +188,7 @@ int auth_user_disable(sv_call *call, const void *request)
     int rc = auth_operator_only(call);
     if (rc == 0) rc = email_normalise(q->email, c.email, sv_call_error(call));
     snprintf(c.actor, sizeof c.actor, "%.64s", sv_call_caller(call));
-    if (rc == 0) rc = store_write(call, auth_user_switch, &c, &user);
+    if (rc == 0) rc = auth_write(call, auth_user_switch, &c, &user);
     if (rc) return rc;
     auth_user_info info = auth_user_show(&user);
     return sv_reply(call, &(auth_user_reply){.user = &info});
@@ -167,8 +232,18 @@ int auth_user_list(sv_call *call, const void *request)
 int auth_audit(sv_call *call, const void *request)
 {
     auth_audit_page page;
-    int rc = auth_operator_only(call);
-    if (rc == 0) rc = store_read(call, auth_audit_some, request, &page);
+    auth_caller by;
+    auth_audit_ask ask = {.request = request, .any = auth_caller_admin(call, &by) == 0};
+    int rc = 0;
+    if (!ask.any) {
+        *sv_call_error(call) = (sv_error){.code = 0};
+        rc = auth_caller_user(call, &by);
+    }
+    if (!by.operator) {
+        memcpy(ask.user, by.user, sizeof ask.user);
+        memcpy(ask.org, by.org, sizeof ask.org);
+    }
+    if (rc == 0) rc = store_read(call, auth_audit_for, &ask, &page);
     if (rc) return rc;
     return sv_reply(call, &(auth_audit_reply){.events = {page.items, page.n}, .next = page.next});
 }

@@ -5,6 +5,7 @@
 #include "auth_store.h"
 
 #include "error.h"
+#include "members.h"
 #include "sha256.h"
 #include "uuid.h"
 
@@ -37,6 +38,7 @@ static int row_hash(const audit_row *row, uint8_t ret[WORDS_HASH])
     one_form(&plain.actor);
     one_form(&plain.target);
     one_form(&plain.network);
+    one_form(&plain.detail);
     one_form(&plain.before);
     buf_init(&bytes, ROW_BYTES);
     int rc = message_encode(&audit_row_msg, &plain, &bytes);
@@ -67,6 +69,7 @@ int audit_add(store_tx *tx, const auth_event *e)
                      .actor = text_of(e->actor),
                      .target = text_of(e->target),
                      .network = text_of(e->network),
+                     .detail = text_of(e->detail),
                      .before = head.hash};
     rc = row_hash(&row, hash);
     if (rc) return rc;
@@ -97,8 +100,33 @@ static bool show(arena *a, const audit_row *row, auth_audit_event *ret)
                               .actor = keep(a, row->actor, &ok),
                               .target = keep(a, row->target, &ok),
                               .network = keep(a, row->network, &ok),
+                              .detail = keep(a, row->detail, &ok),
                               .hash = keep(a, sv_cstr(hex), &ok)};
     return ok;
+}
+
+/* A name, or with a final dot everything that begins so. */
+static bool event_fits(sv_str wanted, sv_str event)
+{
+    if (wanted.n == 0) return true;
+    if (wanted.p[wanted.n - 1] != '.') return sv_str_eq(wanted, event);
+    return event.n >= wanted.n && memcmp(event.p, wanted.p, wanted.n) == 0;
+}
+
+/* Also what he did as somebody else: "ADMIN as USER". */
+static bool is_by(sv_str actor, sv_str wanted)
+{
+    static const sv_str as = {" as ", 4};
+    return actor.n >= wanted.n && memcmp(actor.p, wanted.p, wanted.n) == 0 &&
+           (actor.n == wanted.n ||
+            (actor.n > wanted.n + as.n && memcmp(actor.p + wanted.n, as.p, as.n) == 0));
+}
+
+static bool fits(const auth_audit_req *q, const audit_row *row)
+{
+    return row->at >= q->from && (q->to == 0 || row->at <= q->to) &&
+           event_fits(q->event, row->event) && (q->actor.n == 0 || is_by(row->actor, q->actor)) &&
+           (q->target.n == 0 || sv_str_eq(q->target, row->target));
 }
 
 int auth_audit_some(store_tx *tx, const void *in, void *out)
@@ -119,13 +147,29 @@ int auth_audit_some(store_tx *tx, const void *in, void *out)
     for (uint32_t seen = 0; ok && store_scan_next(scan, &row); seen++) {
         if ((more = page->n == AUTH_PAGE || seen == AUTH_PIECE)) break;
         last = row.number;
-        if (row.at < q->from || (q->to > 0 && row.at > q->to)) continue;
+        if (!fits(q, &row)) continue;
         ok = show(store_arena(tx), &row, &page->items[page->n++]);
     }
     rc = store_scan_result(scan);
     store_scan_close(scan);
     if (more) page->next = last;
     return ok ? rc : SV_E_NO_MEMORY;
+}
+
+int auth_audit_for(store_tx *tx, const void *in, void *out)
+{
+    const auth_audit_ask *ask = in;
+    member_role role = ROLE_NONE;
+    int rc = 0;
+    auth_audit_req q = *ask->request;
+    if (q.chain.n == 0) q.chain = sv_cstr(ask->org[0] ? ask->org : platform);
+    if (ask->any) return auth_audit_some(tx, &q, out);
+    if (sv_str_is(q.chain, ask->org)) rc = member_read(tx, q.chain, sv_cstr(ask->user), &role);
+    if (rc) return rc;
+    if (role >= ROLE_ADMIN) return auth_audit_some(tx, &q, out);
+    if (role == ROLE_NONE && !sv_str_is(q.chain, platform))
+        return sv_fail(store_error(tx), SV_E_NOT_FOUND, "chain", "There is no such organization.");
+    return sv_fail(store_error(tx), SV_E_ROLE, "chain", NULL);
 }
 
 /* ---- verifying ---- */

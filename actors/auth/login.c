@@ -5,7 +5,11 @@
  *  compared at the same moment, those behind the fifth wrong one get no answer from their
  *  comparison. A name without an account goes through the same steps, writes the same rows and
  *  differs in none of its answers. */
-#include "auth_store.h"
+#include "factor.h"
+#include "links.h"
+#include "members.h"
+#include "outbox.h"
+#include "revocations.h"
 
 #include "error.h"
 
@@ -71,13 +75,12 @@ static int right(store_tx *tx, const auth_try_end *e, user_row *ret, bool *ret_r
     *ret = (user_row){.id = sv_cstr(k->user.id)};
     int rc = store_get(tx, &auth_users, ret);
     if (rc) return rc == SV_E_NOT_FOUND ? 0 : rc;
-    *ret_right = !ret->disabled && sv_str_is(ret->hash, k->user.hash);
+    *ret_right = !ret->disabled && !ret->service && sv_str_is(ret->hash, k->user.hash);
     return 0;
 }
 
-/* True: `ret` holds the verdict. Otherwise the password is right and the counter is cleared. */
-static int judge(store_tx *tx, const auth_try_end *e, const char *event, user_row *row,
-                 auth_login_result *ret, bool *ret_over)
+int auth_try_judge(store_tx *tx, const auth_try_end *e, const char *event, user_row *row,
+                   auth_login_result *ret, bool *ret_over)
 {
     int64_t wait_ms;
     bool is_right = false;
@@ -97,35 +100,37 @@ static int judge(store_tx *tx, const auth_try_end *e, const char *event, user_ro
     return tries_forget(tx, e->try->account_key);
 }
 
-static int start_session(store_tx *tx, const auth_try_end *e, const auth_user *u,
-                         auth_login_result *ret)
+/* A password that is right does not help an address that nobody has confirmed. */
+static int unverified(store_tx *tx, const auth_try_end *e, const user_row *row,
+                      auth_login_result *ret)
 {
-    ret->expires = ret->now_ms + e->life_ms;
-    session_row s = {.id = sv_cstr(e->session),
-                     .user = sv_cstr(u->id),
-                     .org = sv_cstr(u->org),
-                     .network = sv_cstr(e->try->network),
-                     .created = ret->now_ms,
-                     .last_used = ret->now_ms,
-                     .expires = ret->expires};
-    if (e->device[0]) s.device = sv_cstr(e->device);
-    refresh_row token = {
-        .hash = {(const char *)e->refresh, WORDS_HASH}, .session = s.id, .expires = s.expires};
-    int rc = store_insert(tx, &auth_sessions_table, &s);
-    if (rc == 0) rc = store_insert(tx, &auth_refreshes, &token);
-    snprintf(ret->session, sizeof ret->session, "%s", e->session);
-    snprintf(ret->org, sizeof ret->org, "%s", u->org);
-    return rc;
+    uint8_t name[WORDS_HASH];
+    bool may = false;
+    int rc = 0;
+    auth_user_copy(row, &ret->user);
+    words_hash("verify", ret->user.id, name);
+    if (e->link) rc = tries_pause(tx, name, AUTH_MAIL_PAUSE_MS, &may);
+    if (rc == 0 && may) rc = link_send(tx, LINK_VERIFY, e->link, &ret->user);
+    if (rc) return rc;
+    ret->code = SV_E_NOT_VERIFIED;
+    return audit_add(tx, &(auth_event){.chain = ret->user.org,
+                                       .event = "login.unverified",
+                                       .target = ret->user.id,
+                                       .network = e->try->network});
 }
 
-/* Of the user in the organization of the session; none when the membership is over. */
-static int read_role(store_tx *tx, auth_login_result *ret)
+static int half_way(store_tx *tx, const auth_try_end *e, const user_row *row,
+                    auth_login_result *ret)
 {
-    member_row m = {.org = sv_cstr(ret->org), .user = sv_cstr(ret->user.id)};
-    int rc = store_get(tx, &auth_members, &m);
-    if (rc) return rc == SV_E_NOT_FOUND ? 0 : rc;
-    snprintf(ret->role, sizeof ret->role, "%.*s", SV_FMT(m.role));
-    return 0;
+    auth_user_copy(row, &ret->user);
+    ret->two_factor = true;
+    int rc = e->new_hash[0] ? store_put(tx, &auth_users, row) : 0;
+    if (rc == 0) rc = half_begin(tx, e->half, ret->user.id);
+    if (rc) return rc;
+    return audit_add(tx, &(auth_event){.chain = ret->user.org,
+                                       .event = "login.half",
+                                       .target = ret->user.id,
+                                       .network = e->try->network});
 }
 
 int auth_login_end(store_tx *tx, const void *in, void *out)
@@ -134,14 +139,15 @@ int auth_login_end(store_tx *tx, const void *in, void *out)
     auth_login_result *ret = out;
     user_row row;
     bool over;
-    int rc = judge(tx, e, "login.failed", &row, ret, &over);
+    int rc = auth_try_judge(tx, e, "login.failed", &row, ret, &over);
     if (rc || over) return rc;
-    row.last_login = ret->now_ms;
     if (e->new_hash[0]) row.hash = sv_cstr(e->new_hash);
+    if (e->verify && !row.verified) return unverified(tx, e, &row, ret);
+    if (row.two_factor) return half_way(tx, e, &row, ret);
+    row.last_login = ret->now_ms;
     auth_user_copy(&row, &ret->user);
     rc = store_put(tx, &auth_users, &row);
-    if (rc == 0) rc = start_session(tx, e, &ret->user, ret);
-    if (rc == 0) rc = read_role(tx, ret);
+    if (rc == 0) rc = auth_session_start(tx, &e->start, ret);
     if (rc) return rc;
     return audit_add(tx, &(auth_event){.chain = ret->user.org,
                                        .event = "login.ok",
@@ -150,19 +156,33 @@ int auth_login_end(store_tx *tx, const void *in, void *out)
                                        .network = e->try->network});
 }
 
+/* What was begun or asked for with the former password is over. */
+int auth_password_changed(store_tx *tx, user_row *row, const char *keep, auth_user *ret)
+{
+    int64_t ended;
+    auth_user_copy(row, ret);
+    sv_str id = sv_cstr(ret->id);
+    int rc = store_put(tx, &auth_users, row);
+    if (rc == 0) rc = auth_revoke_all(tx, id, keep, &ended);
+    if (rc == 0) rc = half_drop(tx, id);
+    if (rc == 0) rc = link_drop(tx, LINK_RESET, id);
+    if (rc) return rc;
+    return outbox_add(tx, &(outbox_mail){.to = ret->email,
+                                         .template = "password_changed",
+                                         .locale = ret->locale,
+                                         .name = ret->name});
+}
+
 int auth_password_end(store_tx *tx, const void *in, void *out)
 {
     const auth_try_end *e = in;
     auth_login_result *ret = out;
     user_row row;
-    int64_t ended;
     bool over;
-    int rc = judge(tx, e, "password.failed", &row, ret, &over);
+    int rc = auth_try_judge(tx, e, "password.failed", &row, ret, &over);
     if (rc || over) return rc;
     row.hash = sv_cstr(e->new_hash);
-    auth_user_copy(&row, &ret->user);
-    rc = store_put(tx, &auth_users, &row);
-    if (rc == 0) rc = auth_revoke_all(tx, sv_cstr(ret->user.id), e->try->who.keep, &ended);
+    rc = auth_password_changed(tx, &row, e->try->who.keep, &ret->user);
     if (rc) return rc;
     return audit_add(tx, &(auth_event){.chain = ret->user.org,
                                        .event = "password.changed",
@@ -172,12 +192,6 @@ int auth_password_end(store_tx *tx, const void *in, void *out)
 }
 
 /* ---- refresh ---- */
-
-static int revoke(store_tx *tx, session_row *s)
-{
-    s->revoked = store_now_ms(tx);
-    return store_put(tx, &auth_sessions_table, s);
-}
 
 /* A spent token came again: somebody else has a copy of it, or of the one that came for it. */
 static int reused(store_tx *tx, session_row *s)
@@ -189,7 +203,7 @@ static int reused(store_tx *tx, session_row *s)
     if (rc == 0) snprintf(chain, sizeof chain, "%.*s", SV_FMT(user.org));
     snprintf(id, sizeof id, "%.*s", SV_FMT(s->user));
     snprintf(session, sizeof session, "%.*s", SV_FMT(s->id));
-    rc = revoke(tx, s);
+    rc = auth_session_drop(tx, s);
     if (rc) return rc;
     return audit_add(
         tx, &(auth_event){.chain = chain, .event = "token.reused", .actor = id, .target = session});
@@ -201,18 +215,22 @@ static int swap(store_tx *tx, const auth_refresh_in *q, refresh_row *token, sess
     user_row user = {.id = s->user};
     int rc = store_get(tx, &auth_users, &user);
     if (rc && rc != SV_E_NOT_FOUND) return rc;
-    if (rc || user.disabled || ret->now_ms - s->last_used >= q->idle_ms) return revoke(tx, s);
+    if (rc || user.disabled || ret->now_ms - s->last_used >= q->idle_ms)
+        return auth_session_drop(tx, s);
     auth_user_copy(&user, &ret->user);
     snprintf(ret->session, sizeof ret->session, "%.*s", SV_FMT(s->id));
-    snprintf(ret->org, sizeof ret->org, "%.*s", SV_FMT(s->org));
+    snprintf(ret->impersonator, sizeof ret->impersonator, "%.*s", SV_FMT(s->impersonator));
+    ret->remember = s->remember;
     ret->expires = s->expires;
+    rc = auth_session_rights(tx, s->org, &user, ret);
+    if (rc) return rc;
+    s->org = sv_cstr(ret->org);
     refresh_row next = {
         .hash = {(const char *)q->next, WORDS_HASH}, .session = s->id, .expires = s->expires};
     token->used = s->last_used = ret->now_ms;
     rc = store_put(tx, &auth_refreshes, token);
     if (rc == 0) rc = store_insert(tx, &auth_refreshes, &next);
     if (rc == 0) rc = store_put(tx, &auth_sessions_table, s);
-    if (rc == 0) rc = read_role(tx, ret);
     if (rc == 0) ret->code = 0;
     return rc;
 }
@@ -230,29 +248,4 @@ int auth_refresh_swap(store_tx *tx, const void *in, void *out)
     if (rc) return rc == SV_E_NOT_FOUND ? 0 : rc;
     if (s.revoked) return 0;
     return token.used ? reused(tx, &s) : swap(tx, q, &token, &s, ret);
-}
-
-int auth_session_end(store_tx *tx, const void *in, void *out)
-{
-    bool *ended = out;
-    char id[AUTH_ID + 1], session[AUTH_ID + 1];
-    refresh_row token = {.hash = {in, WORDS_HASH}};
-    *ended = false;
-    int rc = store_get(tx, &auth_refreshes, &token);
-    if (rc) return rc == SV_E_NOT_FOUND ? 0 : rc;
-    session_row s = {.id = token.session};
-    rc = store_get(tx, &auth_sessions_table, &s);
-    if (rc || s.revoked) return rc == SV_E_NOT_FOUND ? 0 : rc;
-    *ended = true;
-    user_row user = {.id = s.user};
-    rc = store_get(tx, &auth_users, &user);
-    if (rc && rc != SV_E_NOT_FOUND) return rc;
-    char chain[AUTH_ID + 1] = "";
-    if (rc == 0) snprintf(chain, sizeof chain, "%.*s", SV_FMT(user.org));
-    snprintf(id, sizeof id, "%.*s", SV_FMT(s.user));
-    snprintf(session, sizeof session, "%.*s", SV_FMT(s.id));
-    rc = revoke(tx, &s);
-    if (rc) return rc;
-    return audit_add(
-        tx, &(auth_event){.chain = chain, .event = "logout", .actor = id, .target = session});
 }

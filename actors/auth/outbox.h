@@ -16,8 +16,11 @@ typedef struct outbox_mail {
 
 /* In a write. */
 int outbox_add(store_tx *tx, const outbox_mail *m);
-/* Hands over what waits, a few at a time. After every write, and by the tick. */
+/* Hands over what waits, a few at a time, a moment later. After every write, and by the tick. */
 void outbox_look(auth *a);
+
+/* Before the process ends: nothing is told to the actor any more. */
+void outbox_stop(auth *a);
 
 /* A link for people: ORIGIN/page#token=TOKEN. The origin is the setting edge.origin, else where the
  * edge listens, never what a request says. */

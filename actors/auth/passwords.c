@@ -1,7 +1,9 @@
 /*  passwords.c - methods that work on a password: each looks, computes on a worker, and writes. */
-#include "auth.h"
-
+#include "attempt.h"
+#include "caller.h"
 #include "error.h"
+#include "links.h"
+#include "members.h"
 #include "uuid.h"
 
 #include <stdio.h>
@@ -24,7 +26,7 @@ int auth_work_run(void *arg)
     return 0;
 }
 
-static int work(sv_call *call, auth_work *w)
+int auth_work_do(sv_call *call, auth_work *w)
 {
     int rc = sv_work(call, auth_work_run, w);
     sv_error *err = sv_call_error(call);
@@ -38,23 +40,25 @@ static int work(sv_call *call, auth_work *w)
 
 /* ---- new users ---- */
 
-static void new_id(char ret[AUTH_ID + 1])
+void auth_new_id(char ret[AUTH_ID + 1])
 {
     sv_id id = uuid_new();
     uuid_format(&id, ret);
 }
 
-/* Everything about the user but the hash. */
-static int fill_user(sv_call *call, sv_str email, sv_str name, sv_str password, auth_user *u)
+int auth_fill_user(sv_call *call, sv_str email, sv_str name, sv_str password, auth_user *u)
 {
+    const auth *a = sv_process_state(sv_call_process(call));
     sv_error *err = sv_call_error(call);
     int rc = email_normalise(email, u->email, err);
+    if (rc == 0) rc = name_check(name, err);
     if (rc) return rc;
     const sv_str words[] = {sv_cstr(u->email), name, sv_cstr("samovar")};
     if ((rc = password_check(password, words, 3, err))) return rc;
     if (name.n) memcpy(u->name, name.p, name.n);
-    new_id(u->id);
-    new_id(u->org);
+    auth_new_id(u->id);
+    auth_new_id(u->org);
+    snprintf(u->tier, sizeof u->tier, "%s", a->tier);
     return 0;
 }
 
@@ -64,10 +68,10 @@ static int make_user(sv_call *call, sv_str password, auth_user_new *n)
     const auth *a = sv_process_state(sv_call_process(call));
     auth_work w = {.next = password, .memory_bytes = a->memory_bytes};
     auth_user made;
-    int rc = work(call, &w);
+    int rc = auth_work_do(call, &w);
     if (rc) return rc;
     memcpy(n->user.hash, w.new_hash, sizeof n->user.hash);
-    if ((rc = store_write(call, auth_user_insert, n, &made))) return rc;
+    if ((rc = auth_write(call, auth_user_insert, n, &made))) return rc;
     auth_user_info info = auth_user_show(&made);
     auth_user_reply reply = {.user = &info};
     return sv_reply(call, &reply);
@@ -84,9 +88,9 @@ int auth_setup(sv_call *call, const void *request)
     int rc = store_read(call, auth_setup_valid, hash, &valid);
     if (rc) return rc;
     if (!valid) return sv_fail(sv_call_error(call), SV_E_SETUP_TOKEN, "token", NULL);
-    if ((rc = fill_user(call, q->email, q->name, q->password, &n->user))) return rc;
+    if ((rc = auth_fill_user(call, q->email, q->name, q->password, &n->user))) return rc;
     n->setup = hash;
-    n->user.admin = true;
+    n->user.admin = n->user.verified = true;
     snprintf(n->actor, sizeof n->actor, "%s", n->user.id);
     return make_user(call, q->password, n);
 }
@@ -96,24 +100,21 @@ int auth_user_add(sv_call *call, const void *request)
     const auth_user_add_req *q = request;
     auth_user_new *n = arena_alloc(sv_call_arena(call), sizeof *n);
     if (n == NULL) return SV_E_NO_MEMORY;
-    int rc = auth_operator_only(call);
-    if (rc == 0) rc = fill_user(call, q->email, q->name, q->password, &n->user);
+    auth_caller who;
+    int rc = auth_caller_admin(call, &who);
+    if (rc == 0) rc = auth_fill_user(call, q->email, q->name, q->password, &n->user);
     if (rc) return rc;
+    if (q->tier.n && tier_rank(q->tier) == 0)
+        return sv_fail(sv_call_error(call), SV_E_INVALID, "tier",
+                       "tier must be free, premium or own.");
+    if (q->tier.n) snprintf(n->user.tier, sizeof n->user.tier, "%.*s", SV_FMT(q->tier));
     n->user.admin = q->admin;
-    snprintf(n->actor, sizeof n->actor, "%.64s", sv_call_caller(call));
+    n->user.verified = true; /* who makes it vouches for it */
+    memcpy(n->actor, who.actor, sizeof n->actor);
     return make_user(call, q->password, n);
 }
 
 /* ---- tries ---- */
-
-typedef struct attempt {
-    auth_try try;
-    auth_try_known known;
-    auth_try_end end;
-    auth_work work;
-    auth_login_result result;
-    char token[WORDS_TOKEN + 1];
-} attempt;
 
 static int too_soon(sv_call *call, int64_t ms)
 {
@@ -123,8 +124,7 @@ static int too_soon(sv_call *call, int64_t ms)
     return SV_E_LOCKED_OUT;
 }
 
-/* The look and the comparison; `next` is the password to be hashed when it is right. */
-static int compare(sv_call *call, attempt *t, sv_str password, sv_str next)
+int attempt_compare(sv_call *call, attempt *t, sv_str password, sv_str next)
 {
     const auth *a = sv_process_state(sv_call_process(call));
     auth_try_keys(&t->try);
@@ -137,11 +137,11 @@ static int compare(sv_call *call, attempt *t, sv_str password, sv_str next)
         if ((rc = password_check(next, words, 3, sv_call_error(call)))) return rc;
     }
     t->work = (auth_work){.password = password,
-                          .hash = t->known.found ? t->known.user.hash : a->nobody,
+                          .hash = t->known.user.hash[0] ? t->known.user.hash : a->nobody,
                           .next = next,
                           .rehash = next.p == NULL,
                           .memory_bytes = a->memory_bytes};
-    if ((rc = work(call, &t->work))) return rc;
+    if ((rc = auth_work_do(call, &t->work))) return rc;
     t->end.try = &t->try;
     t->end.known = &t->known;
     t->end.right = t->work.right && t->known.found;
@@ -149,12 +149,55 @@ static int compare(sv_call *call, attempt *t, sv_str password, sv_str next)
     return 0;
 }
 
-static int verdict(sv_call *call, const attempt *t)
+int attempt_verdict(sv_call *call, const auth_login_result *r)
 {
-    int code = t->result.code;
-    if (code == 0) return 0;
-    if (code == SV_E_LOCKED_OUT) return too_soon(call, t->result.retry_after_ms);
-    return sv_fail(sv_call_error(call), code, NULL, NULL);
+    if (r->code == 0) return 0;
+    if (r->code == SV_E_LOCKED_OUT) return too_soon(call, r->retry_after_ms);
+    return sv_fail(sv_call_error(call), r->code, NULL, NULL);
+}
+
+attempt *attempt_of_caller(sv_call *call, sv_str email, sv_str network)
+{
+    attempt *t = arena_alloc(sv_call_arena(call), sizeof *t);
+    sv_error *err = sv_call_error(call);
+    if (t == NULL) {
+        sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+        return NULL;
+    }
+    int rc = auth_who_of(call, email, &t->try.who);
+    if (rc == 0) rc = auth_not_impersonated(call);
+    if (rc == 0) rc = network_normalise(network, t->try.network, err);
+    return rc ? NULL : t;
+}
+
+void attempt_session(const auth *a, sv_str device, bool remember, const char *network,
+                     auth_session_new *ret, char token[WORDS_TOKEN + 1])
+{
+    *ret = (auth_session_new){.remember = remember,
+                              .life_ms =
+                                  remember || a->short_ms > a->life_ms ? a->life_ms : a->short_ms,
+                              .idle_ms = a->idle_ms,
+                              .most = a->sessions_most};
+    auth_new_id(ret->session);
+    if (device.n) memcpy(ret->device, device.p, device.n);
+    snprintf(ret->network, sizeof ret->network, "%s", network);
+    token_new("svr_", token);
+    token_hash(sv_cstr(token), ret->refresh);
+}
+
+/* The password is right and the code is still to come: the half-login is in the store. */
+static int reply_half(sv_call *call, const attempt *t)
+{
+    const auth *a = sv_process_state(sv_call_process(call));
+    buf half;
+    buf_init(&half, JWT_BYTES);
+    int rc = auth_half_sign(a, t->result.user.id, t->end.half, t->result.now_ms, &half,
+                            sv_call_error(call));
+    if (rc == 0)
+        rc = sv_reply(
+            call, &(auth_login_reply){.two_factor_required = true, .half_token = buf_str(&half)});
+    buf_free(&half);
+    return rc;
 }
 
 int auth_login(sv_call *call, const void *request)
@@ -162,35 +205,35 @@ int auth_login(sv_call *call, const void *request)
     const auth_login_req *q = request;
     const auth *a = sv_process_state(sv_call_process(call));
     attempt *t = arena_alloc(sv_call_arena(call), sizeof *t);
+    link_made link = {.url = ""};
     if (t == NULL) return SV_E_NO_MEMORY;
     sv_error *err = sv_call_error(call);
     int rc = auth_keys_ready(a, err);
     if (rc == 0) rc = email_normalise(q->email, t->try.who.email, err);
     if (rc == 0) rc = network_normalise(q->network, t->try.network, err);
-    if (rc == 0) rc = compare(call, t, q->password, (sv_str){NULL, 0});
+    if (rc == 0) rc = attempt_compare(call, t, q->password, (sv_str){NULL, 0});
     if (rc) return rc;
-    new_id(t->end.session);
-    if (q->device.n) memcpy(t->end.device, q->device.p, q->device.n);
-    token_new("svr_", t->token);
-    token_hash(sv_cstr(t->token), t->end.refresh);
-    t->end.life_ms = a->life_ms;
-    rc = store_write(call, auth_login_end, &t->end, &t->result);
-    if (rc || (rc = verdict(call, t))) return rc;
-    return auth_reply_session(call, &t->result, t->token);
+    attempt_session(a, q->device, q->remember, t->try.network, &t->end.start, t->token);
+    auth_new_id(t->end.half);
+    t->end.verify = a->verify;
+    /* Without a link there is no mail, and nothing else differs. */
+    if (a->verify && link_make(a, LINK_VERIFY, &link, NULL) == 0) t->end.link = &link;
+    rc = auth_write(call, auth_login_end, &t->end, &t->result);
+    link_wipe(&link);
+    if (rc || (rc = attempt_verdict(call, &t->result))) return rc;
+    return t->result.two_factor ? reply_half(call, t)
+                                : auth_reply_session(call, &t->result, t->token);
 }
 
 int auth_change_password(sv_call *call, const void *request)
 {
     const auth_change_password_req *q = request;
-    attempt *t = arena_alloc(sv_call_arena(call), sizeof *t);
-    if (t == NULL) return SV_E_NO_MEMORY;
-    int rc = auth_who_of(call, q->email, &t->try.who);
-    if (rc == 0) rc = network_normalise(q->network, t->try.network, sv_call_error(call));
-    if (rc) return rc;
+    attempt *t = attempt_of_caller(call, q->email, q->network);
+    if (t == NULL) return sv_call_error(call)->code;
     if (q->session.n) memcpy(t->try.who.keep, q->session.p, q->session.n);
-    if ((rc = compare(call, t, q->password, q->new_password))) return rc;
-    rc = store_write(call, auth_password_end, &t->end, &t->result);
-    if (rc || (rc = verdict(call, t))) return rc;
+    int rc = attempt_compare(call, t, q->password, q->new_password);
+    if (rc == 0) rc = auth_write(call, auth_password_end, &t->end, &t->result);
+    if (rc || (rc = attempt_verdict(call, &t->result))) return rc;
     auth_user_info info = auth_user_show(&t->result.user);
     auth_user_reply reply = {.user = &info};
     return sv_reply(call, &reply);
@@ -198,25 +241,42 @@ int auth_change_password(sv_call *call, const void *request)
 
 /* ---- the answer ---- */
 
+static sv_str text_of(const char *s)
+{
+    return s[0] ? sv_cstr(s) : (sv_str){NULL, 0};
+}
+
 int auth_reply_session(sv_call *call, const auth_login_result *r, const char *token)
 {
+    auth_login_result settled = *r;
+    int rc = auth_claims_settle(call, &settled);
+    if (rc) return rc;
+    r = &settled;
     auth_user_info info = auth_user_show(&r->user);
+    /* A token does not outlive its session by more than the second that it needs to be one. */
+    int64_t left_s = (r->expires - r->now_ms) / 1000;
+    int64_t life_s = left_s < 1 ? 1 : left_s < ACCESS_S ? left_s : ACCESS_S;
     auth_claims claims = {.user = sv_cstr(r->user.id),
                           .org = sv_cstr(r->org),
-                          .role = sv_cstr(r->role),
+                          .role = text_of(r->role),
                           .admin = r->user.admin,
+                          .tier = text_of(r->tier),
+                          .impersonator = text_of(r->impersonator),
                           .session = sv_cstr(r->session),
                           .issued = r->now_ms / 1000,
-                          .expires = r->now_ms / 1000 + ACCESS_S};
+                          .expires = r->now_ms / 1000 + life_s};
     const auth *a = sv_process_state(sv_call_process(call));
     buf access;
     buf_init(&access, JWT_BYTES);
-    int rc = auth_sign(a, &claims, &access, sv_call_error(call));
+    rc = auth_sign(a, &claims, &access, sv_call_error(call));
     auth_login_reply reply = {.user = &info,
                               .session = sv_cstr(r->session),
                               .access_token = buf_str(&access),
-                              .refresh_token = sv_cstr(token),
-                              .refresh_expires = r->expires,
+                              .token_type = sv_cstr("Bearer"),
+                              .expires_in = life_s,
+                              .refresh_token = text_of(token),
+                              .refresh_expires = token[0] ? r->expires : 0,
+                              .remember = r->remember,
                               .claims = &claims};
     if (rc == 0) rc = sv_reply(call, &reply);
     buf_free(&access);

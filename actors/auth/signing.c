@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-enum { BUSY_MS = 1000 };
+enum { BUSY_MS = 1000, SETTLE_TRIES = 3 };
 
 /* ---- in the store ---- */
 
@@ -72,6 +72,7 @@ static void use_keys(auth *a, signing_keys *k)
     }
     a->n_keys = k->n;
     a->key_since = k->n ? k->key[0].since : 0;
+    revocations_new_keys(a);
     if (k->made)
         log_write(LOG_INFO, "a key for access tokens was made",
                   LOG_STR("kid", a->n_keys ? a->keys[0].kid : ""));
@@ -125,12 +126,52 @@ int auth_sign(const auth *a, const auth_claims *c, buf *out, sv_error *err)
                          .sub = c->user,
                          .jti = {id, UUID_TEXT},
                          .org = c->org,
+                         .tier = c->tier,
                          .sid = c->session,
+                         .act = c->impersonator,
                          .iat_s = (uint64_t)c->issued,
                          .exp_s = (uint64_t)c->expires};
     if (c->role.n) claims.roles[claims.n_roles++] = c->role;
     if (c->admin) claims.roles[claims.n_roles++] = sv_cstr("platform_admin");
     return jwt_sign(&a->signer, sv_cstr(a->issuer), &claims, out, err);
+}
+
+/* ---- claims ---- */
+
+/* In a write: what the session's user may by now. SV_E_REFRESH_TOKEN when it has ended meanwhile. */
+static int rights_again(store_tx *tx, const void *in, void *out)
+{
+    const auth_login_result *before = in;
+    auth_login_result *ret = out;
+    session_row s = {.id = sv_cstr(before->session)};
+    user_row user = {.id = sv_cstr(before->user.id)};
+    *ret = *before;
+    ret->now_ms = store_now_ms(tx);
+    int rc = store_get(tx, &auth_sessions_table, &s);
+    if (rc == 0) rc = store_get(tx, &auth_users, &user);
+    if (rc == SV_E_NOT_FOUND || (rc == 0 && (s.revoked || user.disabled))) {
+        *store_error(tx) = (sv_error){.code = 0};
+        return sv_fail(store_error(tx), SV_E_REFRESH_TOKEN, NULL, NULL);
+    }
+    if (rc) return rc;
+    auth_user_copy(&user, &ret->user);
+    return auth_session_rights(tx, s.org, &user, ret);
+}
+
+/* The rights are read in a write: what was revoked before is seen by it, and what comes after is of a
+ * later moment than the token. */
+int auth_claims_settle(sv_call *call, auth_login_result *r)
+{
+    bool revoked = true;
+    int rc = 0;
+    for (int i = 0; i < SETTLE_TRIES && rc == 0; i++) {
+        auth_login_result before = *r;
+        rc = store_read(call, revoked_in_its_second, r, &revoked);
+        if (rc || !revoked) break;
+        rc = sv_sleep(call, (uint32_t)(1000 - r->now_ms % 1000));
+        if (rc == 0) rc = store_write(call, rights_again, &before, r);
+    }
+    return rc;
 }
 
 /* ---- methods ---- */

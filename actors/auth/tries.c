@@ -54,6 +54,18 @@ int tries_add(store_tx *tx, const uint8_t name[WORDS_HASH], bool *ret_blocks)
     return store_put(tx, &auth_tries, &row);
 }
 
+int tries_pause(store_tx *tx, const uint8_t name[WORDS_HASH], int64_t ms, bool *ret_may)
+{
+    tries_row row = {.name = bin(name)};
+    int64_t now = store_now_ms(tx);
+    int rc = store_get(tx, &auth_tries, &row);
+    if (rc && rc != SV_E_NOT_FOUND) return rc;
+    *ret_may = rc == SV_E_NOT_FOUND || row.blocked <= now;
+    if (!*ret_may) return 0;
+    row = (tries_row){.name = bin(name), .last = now, .blocked = now + ms, .expires = now + ms};
+    return store_put(tx, &auth_tries, &row);
+}
+
 int tries_forget(store_tx *tx, const uint8_t name[WORDS_HASH])
 {
     tries_row row = {.name = bin(name)};

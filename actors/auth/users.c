@@ -1,6 +1,7 @@
 /*  users.c - accounts, their personal organizations, and the setup token. */
 #include "auth_store.h"
 
+#include "admin_store.h"
 #include "error.h"
 
 #include <stdio.h>
@@ -22,6 +23,9 @@ void auth_user_copy(const user_row *row, auth_user *ret)
 {
     *ret = (auth_user){.disabled = row->disabled,
                        .admin = row->admin,
+                       .verified = row->verified,
+                       .two_factor = row->two_factor,
+                       .service = row->service,
                        .created = row->created,
                        .last_login = row->last_login};
     take(row->id, ret->id, sizeof ret->id);
@@ -29,6 +33,8 @@ void auth_user_copy(const user_row *row, auth_user *ret)
     take(row->name, ret->name, sizeof ret->name);
     take(row->org, ret->org, sizeof ret->org);
     take(row->hash, ret->hash, sizeof ret->hash);
+    take(row->tier, ret->tier, sizeof ret->tier);
+    take(row->locale, ret->locale, sizeof ret->locale);
 }
 
 auth_user_info auth_user_show(const auth_user *u)
@@ -40,7 +46,12 @@ auth_user_info auth_user_show(const auth_user *u)
                             .disabled = u->disabled,
                             .org = text_of(u->org),
                             .created = u->created,
-                            .last_login = u->last_login};
+                            .last_login = u->last_login,
+                            .verified = u->verified,
+                            .two_factor = u->two_factor,
+                            .tier = sv_cstr(u->tier[0] ? u->tier : "free"),
+                            .locale = sv_cstr(u->locale[0] ? u->locale : "en"),
+                            .service = u->service};
 }
 
 static int find_by_email(store_tx *tx, const char *email, user_row *ret)
@@ -78,7 +89,7 @@ int auth_user_find(store_tx *tx, const char *email, const char *id, user_row *re
 
 /* ---- the setup token ---- */
 
-static int has_admin(store_tx *tx, bool *ret)
+int auth_has_admin(store_tx *tx, bool *ret)
 {
     user_row like = {.admin = true}, found;
     store_range range = {.table = &auth_users,
@@ -106,7 +117,7 @@ static int setup_drop(store_tx *tx)
 int auth_setup_begin(store_tx *tx, const void *in, void *out)
 {
     bool *kept = out, admin;
-    int rc = has_admin(tx, &admin);
+    int rc = auth_has_admin(tx, &admin);
     if (rc) return rc;
     *kept = !admin;
     if (admin) return setup_drop(tx);
@@ -144,26 +155,35 @@ static int insert_org(store_tx *tx, const auth_user *u)
     return rc ? rc : store_insert(tx, &auth_members, &member);
 }
 
+int auth_user_make(store_tx *tx, const auth_user *u, user_row *ret)
+{
+    *ret = (user_row){.id = sv_cstr(u->id),
+                      .email = sv_cstr(u->email),
+                      .name = text_of(u->name),
+                      .hash = text_of(u->hash),
+                      .admin = u->admin,
+                      .verified = u->verified,
+                      .tier = text_of(u->tier),
+                      .locale = text_of(u->locale),
+                      .service = u->service,
+                      .org = sv_cstr(u->org),
+                      .created = store_now_ms(tx)};
+    int rc = store_insert(tx, &auth_users, ret);
+    if (rc == SV_E_CONFLICT) return taken(tx);
+    return rc ? rc : insert_org(tx, u);
+}
+
 int auth_user_insert(store_tx *tx, const void *in, void *out)
 {
     const auth_user_new *n = in;
     const auth_user *u = &n->user;
-    auth_user *ret = out;
     bool valid = true;
+    user_row row;
     int rc = n->setup ? auth_setup_valid(tx, n->setup, &valid) : 0;
     if (rc) return rc;
     if (!valid) return sv_fail(store_error(tx), SV_E_SETUP_TOKEN, "token", NULL);
-    user_row row = {.id = sv_cstr(u->id),
-                    .email = sv_cstr(u->email),
-                    .name = text_of(u->name),
-                    .hash = sv_cstr(u->hash),
-                    .admin = u->admin,
-                    .org = sv_cstr(u->org),
-                    .created = store_now_ms(tx)};
-    auth_user_copy(&row, ret);
-    rc = store_insert(tx, &auth_users, &row);
-    if (rc == SV_E_CONFLICT) return taken(tx);
-    if (rc == 0) rc = insert_org(tx, u);
+    rc = auth_user_make(tx, u, &row);
+    if (rc == 0) auth_user_copy(&row, out);
     if (rc == 0 && u->admin) rc = setup_drop(tx);
     if (rc) return rc;
     return audit_add(tx, &(auth_event){.event = n->setup   ? "platform.setup"
@@ -177,7 +197,6 @@ int auth_user_switch(store_tx *tx, const void *in, void *out)
 {
     const auth_user_change *c = in;
     user_row row;
-    int64_t ended;
     int rc = auth_user_find(tx, c->email, "", &row);
     if (rc == SV_E_NOT_FOUND)
         return sv_fail(store_error(tx), rc, "email", "There is no user with this e-mail address.");
@@ -185,13 +204,25 @@ int auth_user_switch(store_tx *tx, const void *in, void *out)
     bool changed = row.disabled != c->disabled;
     row.disabled = c->disabled;
     auth_user_copy(&row, out);
-    if (!changed) return 0;
-    rc = store_put(tx, &auth_users, &row);
-    if (rc == 0 && c->disabled) rc = auth_revoke_all(tx, row.id, "", &ended);
+    return changed ? admin_switch(tx, &row, c->actor) : 0;
+}
+
+int auth_me_change_end(store_tx *tx, const void *in, void *out)
+{
+    const auth_me_change_in *q = in;
+    user_row row;
+    int rc = auth_user_find(tx, q->who.email, q->who.id, &row);
     if (rc) return rc;
-    return audit_add(tx, &(auth_event){.event = c->disabled ? "user.disabled" : "user.enabled",
-                                       .actor = c->actor,
-                                       .target = ((auth_user *)out)->id});
+    if (q->with_name) row.name = text_of(q->name);
+    if (q->with_locale) row.locale = text_of(q->locale);
+    auth_user *ret = out;
+    auth_user_copy(&row, ret);
+    rc = store_put(tx, &auth_users, &row);
+    if (rc) return rc;
+    return audit_add(tx, &(auth_event){.chain = ret->org,
+                                       .event = "user.changed",
+                                       .actor = q->who.actor,
+                                       .target = ret->id});
 }
 
 /* ---- lists ---- */
@@ -206,9 +237,10 @@ int auth_user_some(store_tx *tx, const void *in, void *out)
     page->more = false;
     int rc = store_scan_open(tx, &range, &scan);
     if (rc) return rc;
-    while (!page->more && store_scan_next(scan, &row)) {
+    for (uint32_t bytes = 0; !page->more && store_scan_next(scan, &row);) {
         if (sv_str_is(row.email, in)) continue;
-        page->more = page->n == AUTH_PAGE;
+        page->more = page->n == AUTH_PAGE || bytes > AUTH_PAGE_BYTES;
+        bytes += row.email.n + row.name.n;
         if (!page->more) auth_user_copy(&row, &page->users[page->n++]);
     }
     rc = store_scan_result(scan);

@@ -46,6 +46,21 @@ int email_normalise(sv_str text, char ret[WORDS_EMAIL + 1], sv_error *err)
     return 0;
 }
 
+int name_check(sv_str name, sv_error *err)
+{
+    for (uint32_t i = 0; i < name.n; i++)
+        if ((uint8_t)name.p[i] < ' ' || name.p[i] == 0x7f)
+            return sv_fail(err, SV_E_INVALID, "name",
+                           "A name is one line without control characters.");
+    return 0;
+}
+
+int locale_check(sv_str locale, sv_error *err)
+{
+    if (locale.n == 0 || sv_str_is(locale, "en") || sv_str_is(locale, "ru")) return 0;
+    return sv_fail(err, SV_E_INVALID, "locale", "locale must be en or ru.");
+}
+
 /* ---- networks ---- */
 
 int network_normalise(sv_str text, char ret[WORDS_NETWORK + 1], sv_error *err)

@@ -18,6 +18,12 @@ int email_normalise(sv_str text, char ret[WORDS_EMAIL + 1], sv_error *err);
 /* An IPv4 address as it is (also one mapped into IPv6), of an IPv6 address its /64. */
 int network_normalise(sv_str text, char ret[WORDS_NETWORK + 1], sv_error *err);
 
+/* Of people and organizations: one line of text. */
+int name_check(sv_str name, sv_error *err);
+
+/* en, ru or empty. */
+int locale_check(sv_str locale, sv_error *err);
+
 /* `kind` has four characters: "svr_" of refresh tokens, "svs_" of the setup token. */
 void token_new(const char *kind, char ret[WORDS_TOKEN + 1]);
 void token_hash(sv_str token, uint8_t ret[WORDS_HASH]);

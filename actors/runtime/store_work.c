@@ -86,17 +86,29 @@ void work_copy_reply(const store_copy *c, const char *service, store_copy_reply 
                               .hash = sv_cstr(c->hash)};
 }
 
+static void put_text(sv_str s, buf *out)
+{
+    buf_putc(out, '"');
+    buf_json_escape(out, s);
+    buf_putc(out, '"');
+}
+
 static void put_json(const sv_field *f, const void *at, buf *out)
 {
     const sv_list *list = at;
+    const sv_strs *texts = at;
     switch (f->type) {
     case SV_T_BOOL: buf_puts(out, *(const bool *)at ? "true" : "false"); return;
     case SV_T_INT: buf_printf(out, "%lld", (long long)*(const int64_t *)at); return;
     case SV_T_NUM: buf_printf(out, "%.17g", *(const double *)at); return;
-    case SV_T_STR:
-        buf_putc(out, '"');
-        buf_json_escape(out, *(const sv_str *)at);
-        buf_putc(out, '"');
+    case SV_T_STR: put_text(*(const sv_str *)at, out); return;
+    case SV_T_STRS:
+        buf_putc(out, '[');
+        for (uint32_t k = 0; k < texts->n; k++) {
+            if (k) buf_putc(out, ',');
+            put_text(texts->items[k], out);
+        }
+        buf_putc(out, ']');
         return;
     case SV_T_LIST:
         for (uint32_t k = 0; k < list->n; k++) {
@@ -107,7 +119,6 @@ static void put_json(const sv_field *f, const void *at, buf *out)
         return;
     case SV_T_BIN:
     case SV_T_RAW:
-    case SV_T_STRS:
     case SV_T_MSG: break;
     }
     assert(false && "a reply that is shown to people has plain fields and lists of them");

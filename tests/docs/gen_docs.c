@@ -1,8 +1,9 @@
-/*  gen_docs.c - prints docs/messages.md, docs/errors.md and docs/limits.md from the tables, so that
- *  the pages cannot differ from the code (test docs/generated compares).   Usage: gen_docs
- *  messages|errors|limits */
+/*  gen_docs.c - prints docs/messages.md, docs/errors.md, docs/limits.md and docs/routes.md from the
+ *  tables, so that the pages cannot differ from the code (test docs/generated compares).
+ *  Usage: gen_docs messages|errors|limits|routes */
 #include "error.h"
 #include "message.h"
+#include "routes.h"
 #include "sv_limits.h"
 
 #include <stdio.h>
@@ -32,9 +33,9 @@ static void print_message(void *arg, const sv_message *m)
     for (size_t i = 0; i < m->n; i++) {
         const sv_field *f = &m->fields[i];
         char type[96];
-        printf("| %s | %s | %s%s | %s |\n", f->name, type_name(f, type, sizeof type),
+        printf("| %s | %s | %s%s%s | %s |\n", f->name, type_name(f, type, sizeof type),
                f->rules & SV_REQUIRED ? "required" : "", f->rules & SV_SECRET ? " secret" : "",
-               f->doc);
+               f->rules & SV_EDGE ? " edge" : "", f->doc);
     }
 }
 
@@ -67,8 +68,35 @@ static void print_limits(void)
 #undef LIMIT
 }
 
+static const char *who_name(const route *r)
+{
+    static const char *const names[] = {"everybody", "user",  "viewer",        "member",
+                                        "admin",     "owner", "platform admin"};
+    return names[r->who];
+}
+
+static void print_routes(void)
+{
+    static const char *const classes[CLASSES] = {"", "chat", "auth", "upload", "api", "admin"};
+    printf("# Addresses\n\nMade from `edge/routes.def`. *Who*: the least that a caller must be. "
+           "*Key*: the "
+           "scope that an API key needs; -: no\nkey may. *Limit*: the rate limit that counts. "
+           "[/openapi.json](http.md) describes requests and answers.\n\n"
+           "| method | path | who | key | limit | what |\n|---|---|---|---|---|---|\n");
+    for (size_t i = 0; i < ROUTES; i++) {
+        const route *r = &routes[i];
+        printf("| %s | `%s` | %s | %s | %s | %s |\n", r->method, r->path, who_name(r),
+               r->scope == SCOPE_SESSION ? "-" : route_scope_names[r->scope], classes[r->class],
+               r->doc);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "routes") == 0) {
+        print_routes();
+        return 0;
+    }
     if (argc == 2 && strcmp(argv[1], "messages") == 0) {
         printf("# Message types\n\nBodies of bus messages, msgpack maps. Made from "
                "`proto/messages.def`.\n");
@@ -83,6 +111,6 @@ int main(int argc, char **argv)
         print_limits();
         return 0;
     }
-    fprintf(stderr, "usage: gen_docs messages|errors|limits\n");
+    fprintf(stderr, "usage: gen_docs messages|errors|limits|routes\n");
     return 2;
 }

@@ -31,7 +31,9 @@ static void sign_again(const ticket *t)
         assert(ticket_read(buf_str(&b), &again, NULL) == 0);
         assert(sv_str_eq(again.user, t->user) && sv_str_eq(again.org, t->org) &&
                sv_str_eq(again.tier, t->tier) && again.expires_s == t->expires_s &&
-               again.n_roles == t->n_roles && again.n_scopes == t->n_scopes);
+               sv_str_eq(again.actor, t->actor) && sv_str_eq(again.credential, t->credential) &&
+               sv_str_eq(again.bound, t->bound) && again.n_roles == t->n_roles &&
+               again.n_scopes == t->n_scopes);
         assert(t->expires_s == 0 || ticket_ring_verify(ring, buf_str(&b), 0, NULL) == 0);
         assert(ticket_ring_verify(ring, buf_str(&b), t->expires_s, NULL) == SV_E_TICKET);
         b.p[b.n - 1] ^= 1;

@@ -38,7 +38,7 @@ for weak in short password bob.example samovar123; do
     echo "$weak" | user add carl@example.org --password-stdin 2>"$WORK/err"
     check "refused as a password: $weak" has "$(cat "$WORK/err")" "auth.weak_password"
 done
-for words in 'add' 'add x@example.org' 'ls x@example.org' 'disable' 'forget x@example.org' 'ls --admin' 'disable x@example.org -o json'; do
+for words in 'add' 'add x@example.org' 'ls x@example.org' 'disable' 'forget x@example.org' 'ls --admin' 'ls --2fa' 'reset x@example.org' 'reset x@example.org --2fa --tier own' 'disable x@example.org -o json'; do
     user $words >/dev/null 2>"$WORK/err" </dev/null
     check "wrong words are refused: user $words" same "$? $(grep -c '^samovar user' "$WORK/err")" "2 1"
 done
@@ -102,6 +102,16 @@ check "its sessions have ended" same "$(code)" auth.refresh_token_invalid
 login bob@example.org "$NEXT" 198.51.100.2 >/dev/null
 check "it cannot log in" same "$(code)" auth.wrong_credentials
 check "until it is enabled" has "$(user enable bob@example.org)" "can log in again"
+bob=$(login bob@example.org "$NEXT" 198.51.100.3 | jq -r .refresh_token)
+check "the operator gives another password" has "$(echo "$PASSWORD" | user reset bob@example.org --password-stdin)" \
+    "has another password; its sessions have ended"
+refresh "$bob" >/dev/null
+check "sessions of before have ended" same "$(code)" auth.refresh_token_invalid
+check "and it lets in" eval '[ -n "$(login bob@example.org "$PASSWORD" 198.51.100.3)" ]'
+check "a second factor that is not there is no error" has "$(user reset bob@example.org --2fa)" "has no second factor"
+check "users have a tier" has "$(user ls)" "free"
+check "organizations are listed" same "$("$BIN/samovar" org ls -o json | jq -c 'map([.personal, .tier, .members]) | unique')" '[[true,"free",1]]'
+check "and for people" same "$("$BIN/samovar" org ls | wc -l)" 4
 
 # ---- kill -9 in the middle of refreshing ----
 token=$(login anna@example.org "$PASSWORD" 203.0.113.1 | jq -r .refresh_token)
@@ -143,7 +153,7 @@ check "what was counted stays counted" same "$(code)" auth.locked_out
 check "no new setup token once there is an administrator" same "$(setup_token)" "$first_token"
 check "the audit log is sound" has "$("$BIN/samovar" audit verify)" "ok: "
 check "it has the platform's events" same "$("$BIN/samovar" audit -o json | jq -r '[.[].event] | map(select(startswith("user."))) | join(" ")')" \
-    "user.added_admin user.added user.disabled user.enabled"
+    "user.added_admin user.added user.disabled user.enabled user.reset user.reset"
 check "the keys survived the kills" eval '[ "$(jwks | jq ".keys | length")" = 2 ]'
 
 # ---- what other commands make of one more store ----
@@ -160,6 +170,7 @@ check "a dump shows no hash" hasnt "$(cat "$WORK/dump")" 'argon2id'
 platform_down
 last=$(user ls -o json | jq -r '.[0].email')
 check "users are listed while it is stopped" same "$last" anna@example.org
+check "and organizations" same "$("$BIN/samovar" org ls -o json | jq length)" 3
 check "and the audit log verified" has "$("$BIN/samovar" audit verify)" "ok: "
 found=$(grep -rlaF -e "$PASSWORD" -e "$NEXT" -e "$token" -e "$bob" -e "$access" "$SAMOVAR_DATA" "$WORK/up.log" "$WORK/dump" "$WORK/backup" "$WORK/doctor")
 check "passwords and tokens are in no log, dump, data file or backup" same "$found" ""

@@ -45,7 +45,7 @@ until_ok 5 eval '"$BIN/samovar" call bus.stats "{}" | jq -e ".stats[] | select(.
 kill -9 $tap
 check "a killed tap leaves nothing" until_ok 8 eval '"$BIN/samovar" call bus.stats "{}" | jq -e ".stats[] | select(.name == \"taps\" and .value == 0)"'
 
-check "ps" same "$("$BIN/samovar" ps -o json | jq -r '[.[] | select(.state == "ready") | .name] | sort | join(" ")')" "auth/1 broker/1 edge/1 router/1"
+check "ps" same "$("$BIN/samovar" ps -o json | jq -r '[.[] | select(.state == "ready") | .name] | sort | join(" ")')" "auth/1 broker/1 cache/1 edge/1 mail/1 router/1 workspace/1"
 check "call" same "$("$BIN/samovar" call router.ping '{}' | jq -r 'has("uptime_ms")')" true
 check "call: error on stderr" has "$("$BIN/samovar" call router.nothing '{}' 2>&1 >/dev/null)" "method.unknown"
 check "call: unknown service" has "$("$BIN/samovar" call nobody.home '{}' 2>&1)" "service.unknown"

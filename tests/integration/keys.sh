@@ -36,14 +36,14 @@ check "a root key was made, for its owner alone" same "$(stat -c %a "$KEY")" 600
 check "the log says where and why to keep it" has "$(cat "$WORK/up.log")" "a root key was made"
 check "the router's store is ready" has "$("$BIN/samovar" store keys)" "router/1"
 check "the key is not in the data folder or the log" nowhere "$KEY"
-for name in broker/1 auth/1 router/1 edge/1; do
+for name in broker/1 auth/1 mail/1 cache/1 workspace/1 router/1 edge/1; do
     pid=$(child_pid $name)
     check "$name: not in its arguments or environment" \
         hasnt "$(tr '\0' '\n' < /proc/$pid/environ; tr '\0' ' ' < /proc/$pid/cmdline)" "$(key_hex "$KEY")"
     check "$name: has no descriptor of it" hasnt "$(ls -l /proc/$pid/fd)" samovar-root-key
 done
 check "only who keeps something was given one" \
-    same "$(for n in broker/1 edge/1; do tr '\0' '\n' < "/proc/$(child_pid $n)/environ"; done | grep -c ROOT_KEY_FD)" 0
+    same "$(for n in broker/1 cache/1 edge/1; do tr '\0' '\n' < "/proc/$(child_pid $n)/environ"; done | grep -c ROOT_KEY_FD)" 0
 
 # ---- rotation, and another root key while everything runs
 

@@ -16,7 +16,7 @@ load() { # load SECONDS [args]: JSON of http_load in $WORK/load
         --body "$(chat sim,tokens=5,gap_ms=5 hi "${3:-}")" ${2:-} > "$WORK/load" 2>>"$WORK/tools.log" &
     LOAD=$!
 }
-for name in router/1 broker/1 edge/1 auth/1; do
+for name in router/1 broker/1 edge/1 auth/1 cache/1 mail/1 workspace/1; do
     for kind in plain stream; do
         if [ $kind = stream ]; then load 4 --stream '"stream":true'; else load 4 '' ''; fi
         until_ok 3 served

@@ -40,13 +40,13 @@ platform_up
 for i in 1 2 3 4 5 6 7 8; do ask; done
 
 # ---- running ----
-check "stat: all" same "$(sam store stat -o json | jq -r '[.[].environment] | join(" ")')" "auth/1 router/1 router/2"
+check "stat: all" same "$(sam store stat -o json | jq -r '[.[].environment] | join(" ")')" "auth/1 mail/1 router/1 router/2 workspace/1"
 check "stat: state" same "$(sam store stat -o json | jq -r '[.[].state] | unique | join(" ")')" ready
 check "stat: figures are there when they are 0" same "$(sam store stat router/1 -o json | jq '.[0] | [.failures, .waiting, .long_reads] | @json' -r)" "[0,0,0]"
 check "stat: tables of one" same "$(sam store stat router/1 -o json | jq -r '.[0].tables[0].name')" t.rows
 check "stat: a table for people" ends 0 "router/2" sam store stat
 check "stat: epoch 1" same "$(sam store stat router/2 -o json | jq '.[0].epoch')" 1
-check "check" same "$(sam store check -o json | jq -c '[.[].problems]')" "[0,0,0]"
+check "check" same "$(sam store check -o json | jq -c '[.[].problems]')" "[0,0,0,0,0]"
 check "check for people" ends 0 "ok: " sam store check router
 rows() { sam store dump "$1" --table rows; }
 check "dump: every row once" same "$(($(rows router/1 | wc -l) + $(rows router/2 | wc -l)))" 8
@@ -55,12 +55,12 @@ check "dump: everything" eval 'sam store dump router/1 | jq -r .table | sort -u 
 check "dump: which one?" ends 2 "name one environment" sam store dump
 check "dump: an unknown table" ends 1 "" sam store dump router/1 --table nothing
 check "dump: a reader that leaves" eval 'sam store dump router/1 2>/dev/null | head -1 >/dev/null; true'
-check "an unknown service" ends 1 "There is no environment of mail" sam store stat mail
+check "an unknown service" ends 1 "There is no environment of nobody" sam store stat nobody
 check "an unknown instance" ends 1 "There is no environment of router/9" sam store stat router/9
 check "a running one is not for its program" ends 1 "store.locked" own 1 check
 check "by message" same "$(sam call router/2.store_stat | jq -c '[.service, .instance]')" '["router",2]'
 check "a stream has to be asked for" eval 'sam call router/1.store_keys >/dev/null'
-check "ps shows the store" same "$(sam ps -o json | jq -r '[.[] | select(.store) | .name + " " + .store] | join(", ")')" "auth/1 ready, router/1 ready, router/2 ready"
+check "ps shows the store" same "$(sam ps -o json | jq -r '[.[] | select(.store) | .name + " " + .store] | join(", ")')" "auth/1 ready, mail/1 ready, workspace/1 ready, router/1 ready, router/2 ready"
 check "doctor, too" ends 0 "router/1 ready" sam doctor
 check "ping tells" same "$(sam call router/1.ping | jq -r .store)" ready
 check "edge keeps nothing" same "$(sam call edge.ping | jq -r .store)" null
@@ -84,9 +84,9 @@ check "and nothing is lost" same "$(($(rows router/1 | wc -l) + $(rows router/2 
 
 # ---- stopped ----
 check "stop" platform_down
-check "stopped: stat" same "$(sam store stat -o json | jq -c '[.[].state]')" '["ready","ready","ready"]'
+check "stopped: stat" same "$(sam store stat -o json | jq -c '[.[].state]')" '["ready","ready","ready","ready","ready"]'
 check "stopped: a look is no opening" same "$(sam store stat router/1 -o json | jq '.[0].epoch')" 2
-check "stopped: check" same "$(sam store check -o json | jq -c '[.[].problems]')" "[0,0,0]"
+check "stopped: check" same "$(sam store check -o json | jq -c '[.[].problems]')" "[0,0,0,0,0]"
 check "stopped: dump" same "$(($(rows router/1 | wc -l) + $(rows router/2 | wc -l)))" 8
 check "its own: stat" same "$(own 2 stat | jq -c '[.service, .instance, .state]')" '["router",2,"ready"]'
 check "its own: backup" same "$(own 1 backup "$WORK/copy.mdb" | jq -r .hash)" "$(b2sum -l 256 "$WORK/copy.mdb" | cut -d' ' -f1)"
@@ -95,7 +95,7 @@ mkdir "$WORK/copy"; mv "$WORK/copy.mdb" "$WORK/copy/data.mdb"
 check "its own: verify" same "$(own 1 verify "$WORK/copy" | jq -c '[.service, .version]')" '["router",1]'
 check "verify leaves nothing behind" same "$(ls "$WORK/copy")" data.mdb
 check "its own: replace without a copy" ends 1 "no verified copy" own 1 replace
-check "which leaves nothing behind" same "$(ls "$STORE" | tr '\n' ' ')" "auth-1 router-1 router-2 "
+check "which leaves nothing behind" same "$(ls "$STORE" | tr '\n' ' ')" "auth-1 mail-1 router-1 router-2 workspace-1 "
 check "its own: another folder" ends 1 "There is no environment in $WORK/none" own 1 stat --folder "$WORK/none"
 
 # ---- starts that are refused, with their reason ----
@@ -131,7 +131,7 @@ check "full: ping" until_ok 5 eval '[ "$(sam call router.ping | jq -r .store)" =
 check "full: the metric" until_ok 5 eval 'curl -s "$URL/metrics?service=router" | grep -q "^samovar_store_state 1"'
 check "full: alarms are counted" eval 'curl -s "$URL/metrics?service=router" | grep -q "^samovar_store_alarms_total [1-9]"'
 check "full: reads go on" eval 'rows router/1 | head -1 | jq -e .row >/dev/null'
-check "full: it is sound" same "$(sam store check -o json | jq -c '[.[].problems]')" "[0,0]"
+check "full: it is sound" same "$(sam store check -o json | jq -c '[.[].problems]')" "[0,0,0,0]"
 wait $LOAD
 check "full: models are told" eval 'curl -sf "$URL/v1/models" >/dev/null'
 check "full: a backup can be made" sam backup "$WORK/b" >/dev/null

@@ -52,6 +52,14 @@ done
 check "two protocols were spoken" same "$got" "2 200"
 check "completion over HTTP/2" has "$(curl -s --cacert "$CERT" --http2 -H 'content-type: application/json' -d "$(chat sim,tokens=3 hi)" "$URL/v1/chat/completions")" '"choices"'
 check "events over HTTP/2" has "$(curl -sN --cacert "$CERT" --http2 -H 'content-type: application/json' -d "$(chat sim,tokens=5,gap_ms=10 hi '"stream":true')" "$URL/v1/chat/completions")" '[DONE]'
+check "an absolute target names the port's scheme" has "$(printf 'GET https://localhost/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
+    timeout 20 openssl s_client -quiet -connect "127.0.0.1:$PORT" 2>/dev/null)" "200 OK"
+hop=$(curl -s "http://127.0.0.1:$SIM/_stats" | grep -o 'samovar-[0-9a-f]\{16\}' | head -1)
+check "the provider is told whose requests these are" has "$hop" samovar-
+check "a request that came back, over HTTP/2 with Via in two fields" same 508 \
+    "$(curl -s --cacert "$CERT" --http2 -o /dev/null -w '%{http_code}' -H 'via: 1.1 other' -H "via: 2 $hop" "$URL/v1/models")"
+check "one that came from elsewhere" same 200 \
+    "$(curl -s --cacert "$CERT" --http2 -o /dev/null -w '%{http_code}' -H 'via: 1.1 other' -H 'via: 2 another' "$URL/v1/models")"
 check "an unknown certificate stops curl" hasnt "$(curl -s -o /dev/null -w '%{http_code}' "$URL/healthz")" 200
 check "TLS 1.1 is refused (curl)" hasnt "$(curl -sk --tls-max 1.1 --ciphers DEFAULT@SECLEVEL=0 -o /dev/null -w '%{http_code}' "$URL/healthz")" 200
 check "TLS 1.1 is refused" has "$(client -tls1_1 -cipher DEFAULT@SECLEVEL=0)" "alert protocol version"

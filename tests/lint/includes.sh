@@ -15,6 +15,9 @@ declare -A may=(
     [cli]="cli actors/runtime proto"
     [actors/router]="actors/router actors/runtime store proto"
     [actors/auth]="actors/auth actors/runtime store proto"
+    [actors/mail]="actors/mail actors/runtime store proto"
+    [actors/cache]="actors/cache actors/runtime proto"
+    [actors/workspace]="actors/workspace actors/runtime store proto"
     [vectors]="vectors actors/auth actors/router actors/runtime proto"
 )
 
@@ -24,12 +27,14 @@ libraries=(
     'msgpack(/.*)?\.h' '^proto/'
     'jansson\.h|jsmn\.h' '^tests/'
     'yaml\.h' '^actors/runtime/yaml_tree\.c$'
-    'curl/.*' '^actors/runtime/http[a-z_]*\.[ch]$'
+    'curl/.*' '^actors/runtime/(http[a-z_]*|smtp_client)\.[ch]$'
     'sodium\.h|xxhash\.h' '^proto/'
-    'openssl/.*' '^edge/tls\.c$'
+    'openssl/.*' '^edge/tls[a-z_]*\.[ch]$'
     'nghttp2/.*' '^edge/http2[a-z_]*\.[ch]$'
+    'zlib\.h|brotli/.*' '^edge/compress\.c$'
     'lmdb\.h|libpq.*|postgresql/.*' '^store/'
     'liboath/.*' '^actors/auth/totp\.c$'
+    'qrencode\.h' '^actors/auth/qr\.c$'
     'cmocka\.h' '^tests/'
 )
 

@@ -71,7 +71,7 @@ cpp_check() {
     cd $copy && cppcheck --quiet --error-exitcode=1 -j "$jobs" --std=c11 --inline-suppr \
         --enable=warning,performance,portability --suppressions-list=../../$here/cppcheck.txt \
         --template='{file}:{line}: {id}: {message}' -D_GNU_SOURCE -DSAMOVAR_VERSION='"0"' \
-        -Iproto -Istore -Iactors/runtime -Ibroker -Iedge -Icli -Iactors/router -Iactors/auth -Ivectors "${shipped[@]}"
+        -Iproto -Istore -Iactors/runtime -Ibroker -Iedge -Icli -Iactors/router -Iactors/auth -Iactors/workspace -Iactors/mail -Iactors/cache -Ivectors "${shipped[@]}"
 }
 
 # Findings in clang-tidy.known were looked at; everything else is an error.

@@ -154,6 +154,12 @@ void count_stats(const core *c); /* into the totals of all worlds */
 /* From now on so many of 1000 allocations of this process fail; 0: none. */
 void memory_starve(uint32_t per_mille, uint64_t seed);
 
+/* ---- sim_tickets.c ---- */
+
+ticket_ring *tickets_ring(void);             /* of all worlds; made with the first */
+sv_str tickets_bound_to(const char *service); /* one for its own use; {NULL, 0}: too many services */
+void tickets_free(void);
+
 /* ---- sim_net.c ---- */
 
 conn *conn_new(sim *s, int owner);

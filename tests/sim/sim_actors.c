@@ -224,6 +224,7 @@ static void ask(sim *s, conn *c, const char *target, uint32_t ttl_ms, unsigned f
                   .key = sv_cstr(key)};
     if (chance(s, 10))
         snprintf(e.sender, sizeof e.sender, "router"); /* a lie that must not get through */
+    if (chance(s, 10) && c->service[0]) e.ticket = tickets_bound_to(c->service);
     net_send(s, c, &e, body, (uint32_t)roll(s, 100));
 }
 

@@ -181,5 +181,6 @@ int main(int argc, char **argv)
     printf("%llu seeds: %llu requests, %llu answers, %llu messages delivered, no rule broken\n",
            (unsigned long long)seeds, (unsigned long long)totals[0], (unsigned long long)totals[1],
            (unsigned long long)totals[2]);
+    tickets_free();
     return seeds >= 1000 && !starve && !eventful() ? 1 : 0;
 }

@@ -243,7 +243,8 @@ void net_broker(sim *s)
                                  .out_messages = 400,
                                  .out_bytes = 8 << 20,
                                  .records = 32},
-                      .policy = actors_policy(s)};
+                      .policy = actors_policy(s),
+                      .tickets = tickets_ring()};
     s->c = core_new(&o, s->now_us, 1700000000000000 + s->now_us);
     if (s->c == NULL) abort();
 }

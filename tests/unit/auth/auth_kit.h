@@ -5,6 +5,7 @@
 
 #include "auth.h"
 #include "error.h"
+#include "revocations.h"
 #include "seal.h"
 #include "uuid.h"
 
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { KIT_MEMORY = PASSWORD_MEMORY_LEAST };
+enum { KIT_MEMORY = PASSWORD_MEMORY_LEAST, KIT_SESSIONS = 50 };
 #define KIT_DAY_MS  86400000LL
 #define KIT_IDLE_MS (7 * KIT_DAY_MS)
 #define KIT_LIFE_MS (30 * KIT_DAY_MS)
@@ -168,7 +169,10 @@ static inline bool kit_compare(kit_try *t, const char *email, const char *passwo
                                const char *network)
 {
     arena a;
-    *t = (kit_try){.end = {.life_ms = KIT_LIFE_MS}};
+    *t = (kit_try){.end = {.start = {.life_ms = KIT_LIFE_MS,
+                                     .idle_ms = KIT_IDLE_MS,
+                                     .most = KIT_SESSIONS,
+                                     .remember = true}}};
     snprintf(t->try.who.email, sizeof t->try.who.email, "%s", email);
     snprintf(t->try.network, sizeof t->try.network, "%s", network);
     auth_try_keys(&t->try);
@@ -182,7 +186,7 @@ static inline bool kit_compare(kit_try *t, const char *email, const char *passwo
         return false;
     }
     t->work = (auth_work){.password = sv_cstr(password),
-                          .hash = t->known.found ? t->known.user.hash : kit_nobody,
+                          .hash = t->known.user.hash[0] ? t->known.user.hash : kit_nobody,
                           .rehash = true,
                           .memory_bytes = KIT_MEMORY};
     if (auth_work_run(&t->work)) abort();
@@ -190,9 +194,11 @@ static inline bool kit_compare(kit_try *t, const char *email, const char *passwo
     t->end.known = &t->known;
     t->end.right = t->work.right && t->known.found;
     memcpy(t->end.new_hash, t->work.new_hash, sizeof t->end.new_hash);
-    kit_id(t->end.session);
+    kit_id(t->end.start.session);
+    kit_id(t->end.half);
+    snprintf(t->end.start.network, sizeof t->end.start.network, "%s", network);
     token_new("svr_", t->token);
-    token_hash(sv_cstr(t->token), t->end.refresh);
+    token_hash(sv_cstr(t->token), t->end.start.refresh);
     return true;
 }
 
@@ -235,6 +241,65 @@ static inline uint32_t kit_events(const char *chain, const char *event)
         arena_free(&a);
     } while (q.after > 0);
     return n;
+}
+
+/* ---- what a write leaves behind ---- */
+
+typedef struct kit_row {
+    const store_table *table;
+    const void *row;
+} kit_row;
+
+static inline int kit_put_row(store_tx *tx, const void *in, void *out)
+{
+    (void)out;
+    const kit_row *r = in;
+    return store_put(tx, r->table, r->row);
+}
+
+static inline int kit_put(const store_table *table, const void *row)
+{
+    return kit_write(kit_put_row, &(kit_row){table, row}, NULL);
+}
+
+static inline int kit_count_mails(store_tx *tx, const void *in, void *out)
+{
+    uint32_t *n = out;
+    outbox_row row;
+    store_scan *scan;
+    *n = 0;
+    int rc = store_scan_open(tx, &(store_range){.table = &auth_outbox}, &scan);
+    while (rc == 0 && store_scan_next(scan, &row))
+        *n += sv_str_is(row.template, in);
+    return rc ? rc : store_scan_result(scan);
+}
+
+/* Mails of that template in the outbox. */
+static inline uint32_t kit_mails(const char *template)
+{
+    arena a;
+    uint32_t n;
+    arena_init(&a, 1 << 20);
+    if (kit_read(kit_count_mails, template, &n, &a)) abort();
+    arena_free(&a);
+    return n;
+}
+
+/* Was the subject, "session/" and an id, revoked? */
+static inline bool kit_revoked(const char *kind, const char *id)
+{
+    arena a;
+    revocations_page page;
+    int64_t from = 0;
+    bool found = false;
+    char subject[128];
+    snprintf(subject, sizeof subject, "%s%s", kind, id);
+    arena_init(&a, 1 << 20);
+    if (kit_read(revocations_some, &from, &page, &a)) abort();
+    for (uint32_t i = 0; i < page.n; i++)
+        found = found || sv_str_is(page.items[i].subject, subject);
+    arena_free(&a);
+    return found;
 }
 
 #endif

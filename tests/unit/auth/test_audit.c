@@ -147,6 +147,51 @@ static void pages_and_ranges(void **state)
     arena_free(&a);
 }
 
+/* How many events fit, and how many answers it took; none looks at more than AUTH_PIECE. */
+static uint32_t filtered(auth_audit_req q, uint32_t *ret_answers)
+{
+    uint32_t n = 0;
+    int64_t before = 0;
+    *ret_answers = 0;
+    do {
+        arena a;
+        auth_audit_page page;
+        arena_init(&a, 1 << 20);
+        assert_int_equal(kit_read(auth_audit_some, &q, &page, &a), 0);
+        n += page.n;
+        ++*ret_answers;
+        assert_true(page.next == 0 || (page.next > before && page.next - before <= AUTH_PIECE));
+        before = q.after = page.next;
+        arena_free(&a);
+    } while (q.after > 0);
+    return n;
+}
+
+static void filters(void **state)
+{
+    (void)state;
+    static const auth_event odd[] = {
+        {.event = "login.failed", .actor = "x", .target = "b"},
+        {.event = "login", .actor = "a", .target = "y"},
+        {.event = "loginlike.ok", .actor = "a", .target = "b"},
+    };
+    uint32_t answers;
+    fill(NULL, 600);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        assert_int_equal(kit_write(add_event, &odd[i], NULL), 0);
+    fill(NULL, 600);
+    assert_int_equal(filtered((auth_audit_req){.from = 0}, &answers), 1203);
+    assert_int_equal(filtered((auth_audit_req){.event = sv_cstr("login.ok")}, &answers), 1200);
+    assert_int_equal(filtered((auth_audit_req){.event = sv_cstr("login.")}, &answers), 1201);
+    assert_int_equal(filtered((auth_audit_req){.event = sv_cstr("login")}, &answers), 1);
+    assert_int_equal(answers, 3);
+    assert_int_equal(filtered((auth_audit_req){.event = sv_cstr("login.o")}, &answers), 0);
+    assert_int_equal(filtered((auth_audit_req){.actor = sv_cstr("x")}, &answers), 1);
+    assert_int_equal(filtered((auth_audit_req){.target = sv_cstr("y")}, &answers), 1);
+    auth_audit_req both = {.actor = sv_cstr("x"), .target = sv_cstr("y")};
+    assert_int_equal(filtered(both, &answers), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +199,7 @@ int main(void)
         TEST(sound_chains),
         TEST(what_was_changed_is_found),
         TEST(pages_and_ranges),
+        TEST(filters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,9 +134,21 @@ static void unknown_costs_what_known_costs(void **state)
     auth_user_change shut = {.email = "shut@example.org", .disabled = true};
     assert_int_equal(kit_user("shut@example.org", good, false, &user), 0);
     assert_int_equal(kit_write(auth_user_switch, &shut, &user), 0);
-    const char *const tries[][2] = {
-        {anna, "wrong"}, {"eve@example.org", good}, {"shut@example.org", good}};
-    for (size_t i = 0; i < 3; i++) {
+    user_row service = {.id = sv_cstr("a-service"),
+                        .email = sv_cstr("bot@example.org"),
+                        .org = sv_cstr(user.org),
+                        .service = true};
+    assert_int_equal(kit_put(&auth_users, &service), 0);
+    service.id = sv_cstr("with-a-hash");
+    service.email = sv_cstr("robot@example.org");
+    service.hash = sv_cstr(user.hash);
+    assert_int_equal(kit_put(&auth_users, &service), 0);
+    const char *const tries[][2] = {{anna, "wrong"},
+                                    {"eve@example.org", good},
+                                    {"shut@example.org", good},
+                                    {"bot@example.org", ""},
+                                    {"robot@example.org", good}};
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
         char network[32];
         snprintf(network, sizeof network, "198.51.100.%zu", i);
         for (int k = 0; k < TRIES_FREE + 1; k++) {
@@ -269,7 +281,7 @@ static void a_changed_password_ends_sessions(void **state)
     assert_int_equal(kit_login(&goes, anna, good, home), 0);
     assert_true(kit_compare(&late, anna, good, home));
     assert_true(kit_compare(&change, anna, good, home));
-    strcpy(change.try.who.keep, stays.end.session);
+    strcpy(change.try.who.keep, stays.result.session);
     assert_int_equal(
         password_hash(sv_cstr("another good one"), KIT_MEMORY, change.end.new_hash, NULL), 0);
     assert_int_equal(kit_write(auth_password_end, &change.end, &change.result), 0);

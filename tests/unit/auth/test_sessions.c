@@ -117,7 +117,7 @@ static void logout_ends_one_or_all(void **state)
     (void)state;
     kit_try second, third;
     auth_session_info first;
-    uint8_t hash[WORDS_HASH];
+    auth_end_in end = {.session = ""};
     bool ended;
     int64_t n;
     kit_now_ms += 1000;
@@ -125,10 +125,10 @@ static void logout_ends_one_or_all(void **state)
     assert_int_equal(kit_login(&third, anna, good, home), 0);
     assert_int_equal(listed(&first), 3);
     assert_int_equal(first.created, kit_now_ms);
-    token_hash(sv_cstr(second.token), hash);
-    assert_int_equal(kit_write(auth_session_end, hash, &ended), 0);
+    token_hash(sv_cstr(second.token), end.token);
+    assert_int_equal(kit_write(auth_session_end, &end, &ended), 0);
     assert_true(ended);
-    assert_int_equal(kit_write(auth_session_end, hash, &ended), 0);
+    assert_int_equal(kit_write(auth_session_end, &end, &ended), 0);
     assert_false(ended);
     assert_int_equal(kit_refresh(second.token), SV_E_REFRESH_TOKEN);
     assert_int_equal(listed(&first), 2);

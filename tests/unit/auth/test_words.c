@@ -62,6 +62,22 @@ static void networks(void **state)
     assert_int_equal(network_normalise((sv_str){"1.2.3.4\0x", 9}, to, NULL), SV_E_INVALID);
 }
 
+static void names_and_languages(void **state)
+{
+    (void)state;
+    sv_error err = {.code = 0};
+    assert_int_equal(name_check(sv_cstr("Анна O'Neil"), NULL), 0);
+    assert_int_equal(name_check((sv_str){NULL, 0}, NULL), 0);
+    assert_int_equal(name_check(sv_cstr("two\nlines"), &err), SV_E_INVALID);
+    assert_string_equal(err.field, "name");
+    assert_int_equal(name_check(sv_cstr("\x7f"), NULL), SV_E_INVALID);
+    assert_int_equal(name_check((sv_str){"a\0b", 3}, NULL), SV_E_INVALID);
+    assert_int_equal(locale_check(sv_cstr("en"), NULL), 0);
+    assert_int_equal(locale_check(sv_cstr("ru"), NULL), 0);
+    assert_int_equal(locale_check((sv_str){NULL, 0}, NULL), 0);
+    assert_int_equal(locale_check(sv_cstr("de"), NULL), SV_E_INVALID);
+}
+
 static void tokens(void **state)
 {
     (void)state;
@@ -85,6 +101,7 @@ static void tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(emails), cmocka_unit_test(networks),
+                                       cmocka_unit_test(names_and_languages),
                                        cmocka_unit_test(tokens)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

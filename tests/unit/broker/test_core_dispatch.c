@@ -302,6 +302,73 @@ static void test_ticket_required(void **state)
     ticket_signer_clear(&signer);
 }
 
+/* A bound ticket is for its service, and for whoever works on a request that carries it. */
+static void test_bound_ticket(void **state)
+{
+    (void)state;
+    kit b;
+    uint8_t seed[TICKET_SEED] = {1}, public[TICKET_KEY];
+    ticket_signer signer;
+    ticket_signer_init(&signer, seed);
+    ticket_signer_public(&signer, public);
+    ticket_ring *ring = ticket_ring_new();
+    assert_int_equal(ticket_ring_add(ring, public), 0);
+    ticket t = {.user = sv_cstr("u"),
+                .org = sv_cstr("o"),
+                .expires_s = 1700000000 + 500,
+                .bound = sv_cstr("flow/job 7")};
+    buf one, two, odd;
+    buf_init(&one, LIMIT_TICKET_BYTES);
+    buf_init(&two, LIMIT_TICKET_BYTES);
+    buf_init(&odd, LIMIT_TICKET_BYTES);
+    assert_int_equal(ticket_sign(&signer, &t, &one), 0);
+    t.bound = sv_cstr("flow/job 8");
+    assert_int_equal(ticket_sign(&signer, &t, &two), 0);
+    t.bound = sv_cstr("flow"); /* names no job: nobody's */
+    assert_int_equal(ticket_sign(&signer, &t, &odd), 0);
+    policy *p = policy_new(NULL);
+    policy_add_allow(p, false, "*", "*", "test");
+    bus_start(&b, .policy = p, .tickets = ring);
+    uint32_t flow = join(&b, "flow", 0, NULL), flower = join(&b, "flowe", 0, NULL);
+    uint32_t echo = join(&b, "echo", 10, "say"), last = join(&b, "last", 10, "say");
+    ask(&b, flower, 1, "echo.say", .ticket = buf_str(&one)); /* "flow" is no beginning of names */
+    refused(&b, flower, SV_STATUS_UNAUTHENTICATED, "ticket.invalid");
+    ask(&b, echo, 2, "last.say", .ticket = buf_str(&one));
+    refused(&b, echo, SV_STATUS_UNAUTHENTICATED, "ticket.invalid");
+    ask(&b, flow, 3, "echo.say", .ticket = buf_str(&odd));
+    refused(&b, flow, SV_STATUS_UNAUTHENTICATED, "ticket.invalid");
+    for (int round = 0; round < 2; round++) {
+        uint32_t id = 10 + 10 * (uint32_t)round;
+        ask(&b, flow, id, "echo.say", .ticket = buf_str(&one), .ttl_ms = 5000);
+        take(&b, echo, SV_REQUEST);
+        ask(&b, echo, id + 1, "last.say", .ticket = buf_str(&two)); /* not that one */
+        refused(&b, echo, SV_STATUS_UNAUTHENTICATED, "ticket.invalid");
+        ask(&b, last, id + 2, "echo.say", .ticket = buf_str(&one)); /* not yet */
+        refused(&b, last, SV_STATUS_UNAUTHENTICATED, "ticket.invalid");
+        ask(&b, echo, id + 3, "last.say", .ticket = buf_str(&one), .ttl_ms = 5000);
+        take(&b, last, SV_REQUEST);
+        ask(&b, last, id + 4, "echo.say", .ticket = buf_str(&one), .ttl_ms = 5000);
+        take(&b, echo, SV_REQUEST);
+        assert_null(core_check(b.c)[0] ? core_check(b.c) : NULL);
+        answer(&b, echo, id + 4, SV_STATUS_OK);
+        assert_int_equal(take(&b, last, SV_REPLY).code, SV_STATUS_OK);
+        answer(&b, last, id + 3, SV_STATUS_OK);
+        assert_int_equal(take(&b, echo, SV_REPLY).code, SV_STATUS_OK);
+        ask(&b, last, id + 5, "echo.say", .ticket = buf_str(&one)); /* its work is done */
+        refused(&b, last, SV_STATUS_UNAUTHENTICATED, "ticket.invalid");
+        answer(&b, echo, id, SV_STATUS_OK);
+        ask(&b, echo, id + 6, "last.say", .ticket = buf_str(&one));
+        refused(&b, echo, SV_STATUS_UNAUTHENTICATED, "ticket.invalid");
+        assert_null(core_check(b.c)[0] ? core_check(b.c) : NULL);
+    }
+    bus_end(&b);
+    buf_free(&one);
+    buf_free(&two);
+    buf_free(&odd);
+    ticket_ring_free(ring);
+    ticket_signer_clear(&signer);
+}
+
 static void test_policy_swap(void **state)
 {
     (void)state;
@@ -354,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_concurrency_cap),
         cmocka_unit_test(test_ticket_required),
+        cmocka_unit_test(test_bound_ticket),
         cmocka_unit_test(test_policy_swap),
         cmocka_unit_test(test_open_limit),
     };

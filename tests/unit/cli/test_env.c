@@ -22,6 +22,7 @@ static char *const parent[] = {"PATH=/bin",
                                "DB_PASSWORD=p",
                                "AWS_SECRET_ACCESS_KEY=a",
                                "SAMOVAR_BACKUP_S3_SECRET_KEY=b",
+                               "SAMOVAR_MAIL_SMTP_PASSWORD=m",
                                "OPENAI_API_KEY_NOTE=fine",
                                "NOTIFY_SOCKET=/above",
                                "SAMOVAR_CONTROL_FD=9",
@@ -73,6 +74,7 @@ static void the_router_gets_them(void **state)
     assert_string_equal(get(&l, "ANTHROPIC_BASE_URL"), "http://y");
     assert_null(get(&l, "NOTIFY_SOCKET"));
     assert_null(get(&l, "SAMOVAR_CONTROL_FD"));
+    assert_null(get(&l, "SAMOVAR_MAIL_SMTP_PASSWORD"));
     env_free(&l);
 }
 

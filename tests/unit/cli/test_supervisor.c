@@ -47,9 +47,9 @@ static void put_file(const char *folder, const char *name, const char *text)
 /* Its last TEXT bytes. */
 static const char *get_file(const char *folder, const char *name)
 {
-    static char text[4][TEXT];
+    static char text[5][TEXT];
     static int turn;
-    char path[600], *to = text[turn++ % 4];
+    char path[600], *to = text[turn++ % 5];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
@@ -202,8 +202,9 @@ static void world_open(world *w, const char *yaml)
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     assert_true(n > 0);
     exe[n] = 0;
-    static const char *const services[] = {"broker", "auth", "router", "edge"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const services[] = {"broker", "auth",   "mail", "workspace",
+                                           "cache",  "router", "edge"};
+    for (size_t i = 0; i < sizeof services / sizeof *services; i++) {
         snprintf(link, sizeof link, "%s/samovar-%s", w->dir, services[i]);
         assert_int_equal(symlink(exe, link), 0);
     }
@@ -323,9 +324,23 @@ static void events_tell_the_order(void **state)
     PUMP(&w, w.ready);
     supervisor_stop(w.supervisor, 0);
     PUMP(&w, all_stopped(&w));
-    assert_string_equal(get_file(w.run, "events"), "start broker/1\nstart auth/1\nstart router/1\n"
-                                                   "start edge/1\nstop edge/1\nstop router/1\n"
-                                                   "stop auth/1\nstop broker/1\n");
+    const char *text = get_file(w.run, "events");
+    static const char *const order[][2] = {
+        {"start broker/1\n", "start auth/1\n"},      {"start broker/1\n", "start cache/1\n"},
+        {"start auth/1\n", "start router/1\n"},      {"start cache/1\n", "start router/1\n"},
+        {"start router/1\n", "start edge/1\n"},      {"start edge/1\n", "stop edge/1\n"},
+        {"stop edge/1\n", "stop router/1\n"},        {"stop router/1\n", "stop auth/1\n"},
+        {"stop router/1\n", "stop cache/1\n"},       {"stop auth/1\n", "stop broker/1\n"},
+        {"stop cache/1\n", "stop broker/1\n"},       {"start broker/1\n", "start workspace/1\n"},
+        {"start workspace/1\n", "start router/1\n"}, {"stop router/1\n", "stop workspace/1\n"},
+        {"stop workspace/1\n", "stop broker/1\n"},   {"start broker/1\n", "start mail/1\n"},
+        {"start mail/1\n", "start router/1\n"},      {"stop router/1\n", "stop mail/1\n"},
+        {"stop mail/1\n", "stop broker/1\n"}};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        assert_int_equal(count(text, order[i][0]), 1);
+        assert_int_equal(count(text, order[i][1]), 1);
+        assert_true(strstr(text, order[i][0]) < strstr(text, order[i][1]));
+    }
     world_close(&w);
 }
 
@@ -335,17 +350,27 @@ static void each_child_gets_its_own_environment(void **state)
     world w;
     setenv("OPENAI_API_KEY", "sk-hidden", 1);
     setenv("OLLAMA_THING", "own-key-hidden", 1);
+    setenv("SAMOVAR_MAIL_SMTP_PASSWORD", "mail-secret", 1);
     world_open(&w, "router.providers:\n  - {name: x, base_url: 'http://127.0.0.1:9/v1', "
                    "key_env: OLLAMA_THING}\n");
     supervisor_start(w.supervisor);
     PUMP(&w, w.ready);
     const char *router = get_file(w.run, "env-router"), *edge = get_file(w.run, "env-edge"),
-               *broker = get_file(w.run, "env-broker"), *auth = get_file(w.run, "env-auth");
+               *broker = get_file(w.run, "env-broker"), *auth = get_file(w.run, "env-auth"),
+               *mail = get_file(w.run, "env-mail");
     assert_non_null(strstr(router, "OPENAI_API_KEY=sk-hidden"));
     assert_non_null(strstr(router, "OLLAMA_THING=own-key-hidden"));
     assert_null(strstr(edge, "hidden"));
     assert_null(strstr(broker, "hidden"));
     assert_null(strstr(auth, "hidden"));
+    assert_non_null(strstr(mail, "SAMOVAR_MAIL_SMTP_PASSWORD=mail-secret\n"));
+    assert_null(strstr(mail, "hidden"));
+    assert_null(strstr(router, "mail-secret"));
+    assert_null(strstr(edge, "mail-secret"));
+    assert_null(strstr(broker, "mail-secret"));
+    assert_null(strstr(auth, "mail-secret"));
+    assert_non_null(strstr(mail, "SAMOVAR_ROOT_KEY_FD=3\n"));
+    assert_int_equal(count(mail, "_FD="), 1);
     assert_non_null(strstr(auth, "SAMOVAR_ROOT_KEY_FD=3\n"));
     assert_non_null(strstr(auth, "SAMOVAR_TICKET_FD=4\n"));
     assert_int_equal(count(auth, "_FD="), 2);
@@ -359,6 +384,7 @@ static void each_child_gets_its_own_environment(void **state)
     assert_non_null(strstr(router, "NOTIFY_SOCKET="));
     unsetenv("OPENAI_API_KEY");
     unsetenv("OLLAMA_THING");
+    unsetenv("SAMOVAR_MAIL_SMTP_PASSWORD");
     world_close(&w);
 }
 
@@ -511,6 +537,19 @@ static void one_failed_of_two_is_survived(void **state)
     PUMP(&w, child_of(&w, "router/2")->state == CHILD_FAILED);
     assert_false(supervisor_stopping(w.supervisor));
     kill(child_of(&w, "router/1")->process.pid, SIGKILL);
+    PUMP(&w, supervisor_stopping(w.supervisor) && all_stopped(&w));
+    assert_int_equal(world_close(&w), 1);
+}
+
+/* Another service of the same group does not stand in for it. */
+static void a_service_without_a_process_stops_the_platform(void **state)
+{
+    (void)state;
+    world w;
+    world_open(&w, "supervisor.restarts: 0\n");
+    supervisor_start(w.supervisor);
+    PUMP(&w, w.ready);
+    kill(child_of(&w, "cache/1")->process.pid, SIGKILL);
     PUMP(&w, supervisor_stopping(w.supervisor) && all_stopped(&w));
     assert_int_equal(world_close(&w), 1);
 }
@@ -794,6 +833,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_new_broker_learns_everything_again),
         cmocka_unit_test(too_many_crashes_stop_everything),
         cmocka_unit_test(one_failed_of_two_is_survived),
+        cmocka_unit_test(a_service_without_a_process_stops_the_platform),
         cmocka_unit_test(a_configuration_error_is_not_tried_again),
         cmocka_unit_test(a_missing_executable_is_named),
         cmocka_unit_test(who_ignores_sigterm_is_killed),

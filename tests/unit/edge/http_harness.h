@@ -36,6 +36,7 @@ typedef struct harness {
     int last_refusal;
     size_t flooded, most_pending;
     bool empty;
+    http_service service; /* the test's own, when it has `head` */
 } harness;
 
 static const http_limits default_limits = {
@@ -151,6 +152,7 @@ static void h_open(harness *h)
 {
     sv_error err = {0};
     http_service service = {.arg = h, .head = h_head, .request = h_request, .refuse = h_refuse};
+    if (h->service.head) service = h->service;
     if (h->limits.head_bytes == 0) h->limits = default_limits;
     h->l = loop_new(&err);
     assert_non_null(h->l);

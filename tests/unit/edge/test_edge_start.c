@@ -53,7 +53,8 @@ static void tickets_come_from_the_seed(void **state)
     assert_int_equal(ticket_read(bytes, &t, &err), 0);
     assert_true(sv_str_is(t.user, "operator") && sv_str_is(t.org, "default") &&
                 sv_str_is(t.tier, "own"));
-    assert_true(t.n_roles == 1 && sv_str_is(t.roles[0], "owner"));
+    assert_true(t.n_roles == 2 && sv_str_is(t.roles[0], "owner") &&
+                sv_str_is(t.roles[1], "platform_admin"));
     assert_int_equal(t.expires_s, 1900);
     assert_int_equal(ticket_read(operator_ticket(&a, 1500), &t, &err), 0);
     assert_int_equal(t.expires_s, 1900); /* cached */

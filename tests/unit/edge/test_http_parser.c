@@ -33,6 +33,8 @@ static const bad_case bad[] = {
     {"NUL in name", SV_E_HTTP_MALFORMED, WITH_NUL("GET / HTTP/1.1\r\nHo\0st: a\r\n\r\n")},
     {"NUL in target", SV_E_HTTP_MALFORMED, WITH_NUL("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n")},
     {"NUL first", SV_E_HTTP_MALFORMED, WITH_NUL("\0GET / HTTP/1.1\r\nHost: a\r\n\r\n")},
+    {"CTL in name", SV_E_HTTP_MALFORMED, "GET / HTTP/1.1\r\n" H "X\001: a\r\n\r\n", 0},
+    {"DEL in name", SV_E_HTTP_MALFORMED, "GET / HTTP/1.1\r\n" H "X\177: a\r\n\r\n", 0},
     {"DEL in value", SV_E_HTTP_MALFORMED, "GET / HTTP/1.1\r\n" H "X: a\177b\r\n\r\n", 0},
     {"ESC in value", SV_E_HTTP_MALFORMED, "GET / HTTP/1.1\r\n" H "X: \033[2J\r\n\r\n", 0},
     {"vertical tab", SV_E_HTTP_MALFORMED, "GET / HTTP/1.1\r\n" H "X: a\vb\r\n\r\n", 0},
@@ -149,6 +151,11 @@ static const bad_case bad[] = {
     {"absolute in 1.0 without Host", SV_E_HTTP_MALFORMED, "GET http://a/ HTTP/1.0\r\n\r\n", 0},
     {"absolute ftp", SV_E_HTTP_MALFORMED, "GET ftp://a/ HTTP/1.1\r\n" H "\r\n", 0},
     {"scheme alone", SV_E_HTTP_MALFORMED, "GET http:// HTTP/1.1\r\n" H "\r\n", 0},
+    {"https alone", SV_E_HTTP_MALFORMED, "GET https:// HTTP/1.1\r\n" H "\r\n", 0},
+    {"https, other host", SV_E_HTTP_MALFORMED, "GET https://b/ HTTP/1.1\r\n" H "\r\n", 0},
+    {"https without path", SV_E_HTTP_MALFORMED, "GET https://a HTTP/1.1\r\n" H "\r\n", 0},
+    {"https cut short", SV_E_HTTP_MALFORMED, "GET https:/a/ HTTP/1.1\r\n" H "\r\n", 0},
+    {"absolute, bad path", SV_E_HTTP_MALFORMED, "GET http://a/# HTTP/1.1\r\n" H "\r\n", 0},
 };
 
 static http_head *new_head(void)
@@ -256,6 +263,7 @@ static const good_case good[] = {
     {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", false, false, false, "*"},
     {"GET http://LocalHost:7420/x?y HTTP/1.1\r\nHost: localhost:7420\r\n\r\n", false, false, false,
      "/x"},
+    {"GET HTTPS://a/x HTTP/1.1\r\nHost: A\r\n\r\n", false, false, false, "/x"},
     {"HTTP://a / HTTP/1.1\r\nHost: a\r\n\r\n", false, false, false, NULL},
     {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", false, true, false, "/"},
     {"POST / HTTP/1.0\r\nExpect: coffee\r\nContent-Length: 1\r\n\r\n", true, false, false, "/"},

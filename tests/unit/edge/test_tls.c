@@ -549,6 +549,113 @@ static void tickets_resume(void **state)
     tls_free(t);
 }
 
+/* Tickets of one process are good at another that has the same seed, for the current and the next
+ * period, and only there; TLS 1.2 gets none. */
+static int64_t pretended_s;
+
+static int64_t pretend(void)
+{
+    return pretended_s;
+}
+
+static bool resumes(SSL_CTX *ctx, SSL_SESSION *ticket, const uint8_t *seed, int64_t at_s)
+{
+    harness h = {0};
+    tls *t;
+    serve(&h, &t);
+    pretended_s = at_s;
+    assert_int_equal(tls_tickets(t, seed, pretend), 0);
+    tls_client *k = dial(&h, ctx);
+    SSL_set_session(k->ssl, ticket);
+    ask(&h, k, GET("/sync"));
+    TOLD(&h, k, "sync");
+    bool reused = SSL_session_reused(k->ssl);
+    SSL_set_shutdown(k->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    hang_up(k);
+    h_close(&h);
+    tls_free(t);
+    return reused;
+}
+
+static void tickets_are_shared(void **state)
+{
+    (void)state;
+    enum { DAY = 86400, NOW = 20000 * DAY + 100 };
+    const uint8_t seed[TLS_SEED_BYTES] = {1, 2, 3}, other[TLS_SEED_BYTES] = {1, 2, 4};
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        harness h = {0};
+        tls *t;
+        serve(&h, &t);
+        pretended_s = NOW;
+        assert_int_equal(tls_tickets(t, seed, pretend), 0);
+        SSL_CTX *ctx = client_ctx();
+        SSL_CTX_set_max_proto_version(ctx, version);
+        tls_client *k = dial(&h, ctx);
+        ask(&h, k, GET("/sync"));
+        TOLD(&h, k, "sync");
+        SSL_SESSION *ticket = SSL_get1_session(k->ssl);
+        SSL_set_shutdown(k->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+        hang_up(k);
+        h_close(&h);
+        tls_free(t);
+        bool three = version == TLS1_3_VERSION;
+        assert_int_equal(SSL_SESSION_has_ticket(ticket), three);
+        assert_int_equal(resumes(ctx, ticket, seed, NOW), three);
+        assert_int_equal(resumes(ctx, ticket, seed, NOW + DAY), three);
+        assert_false(resumes(ctx, ticket, seed, NOW + 2 * DAY));
+        assert_false(resumes(ctx, ticket, seed, NOW - DAY));
+        assert_false(resumes(ctx, ticket, other, NOW));
+        EVP_PKEY_free(write_pair(cert_path, key_path, "second", NULL));
+        assert_false(resumes(ctx, ticket, seed, NOW));
+        SSL_SESSION_free(ticket);
+        SSL_CTX_free(ctx);
+    }
+}
+
+/* A trusted proxy's header comes before TLS; absolute targets over TLS are https. */
+static void proxied_tls(void **state)
+{
+    (void)state;
+    static const char header[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c"
+                                 "\xc0\x00\x02\x07\x7f\x00\x00\x01\x12\x34\x01\xbb";
+    harness h = {0};
+    tls *t;
+    trusted us = {0}, none = {0};
+    serve(&h, &t);
+    trusted_add(&us, sv_cstr("127.0.0.1"), NULL);
+    http_server_proxies(h.s, &us, true);
+    SSL_CTX *ctx = client_ctx();
+    tls_client *k = calloc(1, sizeof *k);
+    k->c = connected(&h);
+    for (size_t i = 0; i < sizeof header - 1; i++) {
+        say_n(&h, k->c, header + i, 1);
+        loop_turn(h.l, 0);
+    }
+    k->ssl = SSL_new(ctx);
+    SSL_set_fd(k->ssl, k->c->fd);
+    SSL_set_connect_state(k->ssl);
+    ask(&h, k, GET("/wait"));
+    UNTIL(&h, h.n_open == 1);
+    char remote[46];
+    http_address_text(&h.open[0]->remote, remote);
+    assert_string_equal(remote, "192.0.2.7");
+    answer(h.open[0], 200, text("late"));
+    TOLD(&h, k, "late");
+    ask(&h, k, "GET https://a/sync HTTP/1.1\r\nHost: a\r\n\r\n");
+    TOLD(&h, k, "sync");
+    ask(&h, k, "GET http://a/sync HTTP/1.1\r\nHost: a\r\n\r\n");
+    TOLD(&h, k, "scheme is not this port's");
+    hang_up(k);
+    http_server_proxies(h.s, &none, true); /* a stranger's is no TLS */
+    client *c = connected(&h);
+    say_n(&h, c, header, sizeof header - 1);
+    UNTIL(&h, hear(c));
+    leave(c);
+    SSL_CTX_free(ctx);
+    h_close(&h);
+    tls_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -565,6 +672,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(many_handshakes_at_once, new_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_new_certificate_is_taken, new_folder, remove_folder),
         cmocka_unit_test_setup_teardown(tickets_resume, new_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(tickets_are_shared, new_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(proxied_tls, new_folder, remove_folder),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -342,6 +342,7 @@ static jwt_claims sample(void)
                     .org = sv_cstr("acme"),
                     .tier = sv_cstr("premium"),
                     .sid = sv_cstr("s-1"),
+                    .act = sv_cstr("a-\"1\""),
                     .n_roles = 2,
                     .n_scopes = 1,
                     .iat_s = NOW,
@@ -373,6 +374,7 @@ static void test_round_trip(void **state)
     assert_true(sv_str_eq(got.sub, c.sub) && sv_str_eq(got.jti, c.jti) &&
                 sv_str_eq(got.org, c.org));
     assert_true(sv_str_eq(got.tier, c.tier) && sv_str_eq(got.sid, c.sid));
+    assert_true(sv_str_eq(got.act, c.act));
     assert_true(got.n_roles == 2 && sv_str_eq(got.roles[0], c.roles[0]));
     assert_true(sv_str_eq(got.roles[1], c.roles[1]));
     assert_true(got.n_scopes == 1 && sv_str_eq(got.scopes[0], c.scopes[0]));
@@ -611,6 +613,12 @@ static void test_hostile_claims(void **state)
         {"{" WHO "," WHEN ",\"org\":1}", SV_E_TOKEN, "org"},
         {"{" WHO "," WHEN ",\"tier\":null}", SV_E_TOKEN, "tier"},
         {"{" WHO "," WHEN ",\"sid\":{}}", SV_E_TOKEN, "sid"},
+        {"{" WHO "," WHEN ",\"act\":\"a-1\"}", SV_E_TOKEN, "act"},
+        {"{" WHO "," WHEN ",\"act\":{}}", SV_E_TOKEN, "act"},
+        {"{" WHO "," WHEN ",\"act\":{\"sub\":\"\"}}", SV_E_TOKEN, "act"},
+        {"{" WHO "," WHEN ",\"act\":{\"sub\":1}}", SV_E_TOKEN, "act"},
+        {"{" WHO "," WHEN ",\"act\":null}", SV_E_TOKEN, "act"},
+        {"{" WHO "," WHEN ",\"act\":{\"sub\":\"a\",\"act\":{\"sub\":\"b\"}}}", 0, NULL},
         {"{" WHO "," WHEN ",\"roles\":\"admin\"}", SV_E_TOKEN, "roles"},
         {"{" WHO "," WHEN ",\"roles\":[\"a\",1]}", SV_E_TOKEN, "roles"},
         {"{" WHO "," WHEN ",\"roles\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"]}",
@@ -723,7 +731,7 @@ static void test_limits_of_signing(void **state)
     memset(big, 'x', sizeof big);
     jwt_claims good = sample(), c = good;
     assert_int_equal(sign(&c, iss, NULL), 0);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 13; i++) {
         sv_error err = {0};
         c = good;
         const char *field = "", *by = iss;
@@ -740,6 +748,7 @@ static void test_limits_of_signing(void **state)
         case 8: c.org = sv_cstr("\xff"), field = "org", want = SV_E_BAD_UTF8; break;
         case 9: c.tier = (sv_str){"a\0b", 3}, field = "tier", want = SV_E_BAD_UTF8; break;
         case 10: c.roles[1].n = 0, field = "roles"; break;
+        case 11: c.act = sv_cstr("\xc0"), field = "act", want = SV_E_BAD_UTF8; break;
         default: c.sid = (sv_str){big, sizeof big}, want = SV_E_TOO_LARGE;
         }
         assert_int_equal(sign(&c, by, &err), want);

@@ -43,7 +43,10 @@ static ticket sample(void)
                 .tier = sv_cstr("pro"),
                 .n_roles = 2,
                 .n_scopes = 1,
-                .expires_s = 1900000000};
+                .expires_s = 1900000000,
+                .actor = sv_cstr("a-1"),
+                .credential = sv_cstr("session/s-1"),
+                .bound = sv_cstr("workflow/run 7")};
     t.roles[0] = sv_cstr("admin");
     t.roles[1] = sv_cstr("d\xc3\xa9veloppeur");
     t.scopes[0] = sv_cstr("chat.write");
@@ -71,6 +74,8 @@ static void test_round_trip(void **state)
     assert_int_equal(got.n_scopes, 1);
     assert_true(sv_str_eq(got.scopes[0], t.scopes[0]));
     assert_int_equal(got.expires_s, t.expires_s);
+    assert_true(sv_str_eq(got.actor, t.actor) && sv_str_eq(got.credential, t.credential) &&
+                sv_str_eq(got.bound, t.bound));
     assert_int_equal(ticket_ring_verify(ring, buf_str(&b), 1899999999, &err), 0);
     assert_int_equal(err.code, 0);
     buf_free(&b);
@@ -84,8 +89,9 @@ static void test_golden(void **state)
     buf b;
     sign(&t, &b);
     static const char want[] =
-        "9801a3752d31a461636d6592a561646d696eac64c3a976656c6f7070657572a370726f"
-        "91aa636861742e7772697465cf00000000713fb300c408";
+        "9b02a3752d31a461636d6592a561646d696eac64c3a976656c6f7070657572a370726f"
+        "91aa636861742e7772697465cf00000000713fb300a3612d31ab73657373696f6e2f732d31"
+        "ae776f726b666c6f772f72756e2037c408";
     char text[2 * LIMIT_TICKET_BYTES + 1];
     hex_format(b.p, b.n, text);
     text[sizeof want - 1] = 0;
@@ -98,7 +104,7 @@ static void test_golden(void **state)
     hex_format(signer.id, 8, text);
     assert_string_equal(text, "8c1c1748ad451a4f");
     hex_format(b.p + b.n - 64, 16, text);
-    assert_string_equal(text, "1556296cf2a787c453722522907f13a1");
+    assert_string_equal(text, "de0402f0ffdb8365d84c5b5c9bd0963a");
     buf_free(&b);
 }
 
@@ -240,17 +246,24 @@ static void test_odd_shapes(void **state)
 {
     (void)state;
     static const char *const hex[] = {
-        "9701a0a090a0cf0000000000000001c408",                     /* seven fields */
-        "9802a0a090a090cf0000000000000001c408",                   /* version 2 */
-        "9801c0a090a090cf0000000000000001c408",                   /* user nil */
-        "9801a0a0c0a090cf0000000000000001c408",                   /* roles nil */
-        "9801a0a099a0a0a0a0a0a0a0a0a0a090cf0000000000000001c408", /* nine roles */
-        "9801a0a090a090c0c408",                                   /* expires nil */
-        "9801a0a090a090ffc408",                                   /* expires -1 */
-        "9801a0a090a09001a8",                                     /* signer as a string */
-        "9801a0a090a09001c407",                                   /* signer of seven bytes */
-        "9801a1ffa090a09001c408",                                 /* not UTF-8 */
-        "9801db00000000a090a09001c408",                           /* str 32 */
+        "9a02a0a090a09001a0a0c408",                     /* ten fields */
+        "9801a0a090a09001c408",                         /* version 1 */
+        "9b01a0a090a09001a0a0a0c408",                   /* its number */
+        "9b03a0a090a09001a0a0a0c408",                   /* version 3 */
+        "9b02c0a090a09001a0a0a0c408",                   /* user nil */
+        "9b02a0a0c0a09001a0a0a0c408",                   /* roles nil */
+        "9b02a0a099a0a0a0a0a0a0a0a0a0a09001a0a0a0c408", /* nine roles */
+        "9b02a0a090a090c0a0a0a0c408",                   /* expires nil */
+        "9b02a0a090a090ffa0a0a0c408",                   /* expires -1 */
+        "9b02a0a090a09001c0a0a0c408",                   /* actor nil */
+        "9b02a0a090a09001a0c0a0c408",                   /* credential nil */
+        "9b02a0a090a09001a0a090c408",                   /* bound is a list */
+        "9b02a0a090a09001a0a0a1ffc408",                 /* bound is not UTF-8 */
+        "9b02a0a090a09001a0a0a0a8",                     /* signer as a string */
+        "9b02a0a090a09001a0a0a0c407",                   /* signer of seven bytes */
+        "9b02a1ffa090a09001a0a0a0c408",                 /* not UTF-8 */
+        "9b02db00000000a090a09001a0a0a0c408",           /* str 32 */
+        "9b02a0a090a09001a0a0a0a0c408",                 /* one more */
     };
     for (size_t i = 0; i < sizeof hex / sizeof *hex; i++) {
         uint8_t p[128] = {0};
@@ -261,10 +274,10 @@ static void test_odd_shapes(void **state)
                          SV_E_TICKET);
     }
     uint8_t good[128] = {0};
-    static const char small[] = "9801a0a090a09001c408";
-    assert_int_equal(hex_parse(sv_cstr(small), good, 10), 0);
+    static const char small[] = "9b02a0a090a09001a0a0a0c408";
+    assert_int_equal(hex_parse(sv_cstr(small), good, 13), 0);
     ticket got;
-    assert_int_equal(ticket_read((sv_str){(char *)good, 10 + 72}, &got, NULL), 0);
+    assert_int_equal(ticket_read((sv_str){(char *)good, 13 + 72}, &got, NULL), 0);
     assert_int_equal(got.expires_s, 1);
 }
 

@@ -35,10 +35,7 @@ static void let_in(edge_call *c)
 {
     http_exchange *x = c->x;
     c->let_in = true;
-    if (c->route->flags & ROUTE_UNBUILT) {
-        c->route->handler(c);
-        return;
-    }
+    if (c->route->flags & (ROUTE_UNBUILT | ROUTE_STREAMS)) c->route->handler(c);
     http_resume(x);
 }
 

@@ -16,6 +16,9 @@ void api_readyz(edge_call *c);
 void api_metrics(edge_call *c);
 void api_root(edge_call *c);
 void api_jwks(edge_call *c);
+/* In api_files.c. Uploads are called when the request is let in, before its body. */
+void api_file_upload(edge_call *c);
+void api_file(edge_call *c);
 void api_health(edge_call *c);
 /* In live.c. */
 void api_events(edge_call *c);

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "reply.h"
+#include "upload.h"
 #include "uuid.h"
 
 #include <stdio.h>
@@ -166,6 +167,7 @@ static edge_call *call_begin(edge *e, http_exchange *x)
     x->on_over = call_over;
     const http_request *r = x->request;
     c->openai = r->path.n >= 4 && memcmp(r->path.p, "/v1/", 4) == 0;
+    c->takes = coding_of(r, CODINGS_ALL);
     take_request_id(c, r);
     take_trace(c, r);
     return c;
@@ -230,8 +232,8 @@ static int check_json(const http_request *r, sv_error *err)
     sv_str charset = http_media_parameter(type, "charset");
     if (charset.n && !http_word_is(charset, "utf-8"))
         return sv_fail(err, SV_E_HTTP_MEDIA_TYPE, NULL, "JSON is read as UTF-8 only.");
-    sv_str coding = http_header_get(r, "content-encoding", &n);
-    if (n && !http_word_is(coding, "identity"))
+    sv_str given = http_header_get(r, "content-encoding", &n);
+    if (n && !http_word_is(given, "identity"))
         return sv_fail(err, SV_E_HTTP_MEDIA_TYPE, NULL,
                        "Compressed requests are not read; send the body without Content-Encoding.");
     if (!r->has_body) return sv_fail(err, SV_E_HTTP_LENGTH_REQUIRED, NULL, NULL);
@@ -312,8 +314,22 @@ static void on_head(void *arg, http_exchange *x)
         return;
     }
     x->body_max = body_most(c->route, x->body_max);
-    if (c->route->flags & ROUTE_STREAMS) http_stream_body(x);
+    if (c->route->flags & ROUTE_STREAMS) {
+        x->body_max = uploads_body_max(e->uploads);
+        http_stream_body(x);
+        if (http_keep(x)) { /* its handler reads the head, maybe later */
+            gateway_refuse(c, SV_E_NO_MEMORY, NULL);
+            return;
+        }
+    }
     admission_begin(c, x->request);
+}
+
+static void on_body(void *arg, http_exchange *x, sv_str bytes)
+{
+    edge_call *c = x->data;
+    (void)arg;
+    if (c->on_bytes) c->on_bytes(c, bytes);
 }
 
 static void on_request(void *arg, http_exchange *x)
@@ -321,6 +337,10 @@ static void on_request(void *arg, http_exchange *x)
     edge *e = arg;
     edge_call *c = x->data;
     c->since_us = loop_now_us(e->l);
+    if (c->route->flags & ROUTE_STREAMS) {
+        c->on_complete(c);
+        return;
+    }
     /* The bytes of the path may have moved while the body came. */
     if (c->match.n) route_find(x->request->method, x->request->path, &c->route, &c->match);
     c->route->handler(c);
@@ -436,6 +456,7 @@ static int listen_on(edge *e, const config *cfg, sv_error *err)
     if (rc == 0 && !loopback) rc = check_reach(e, host, err);
     if (rc == 0) rc = limits_scale_check(cfg, loopback, err);
     if (rc == 0) rc = limits_bus_open(e->p, &e->limits, err);
+    if (rc == 0) rc = uploads_new(e->p, &e->uploads, err);
     if (rc) return rc;
     bool may_open =
         loopback && e->proxies.n == 0 && strcmp(config_str(cfg, "edge.access"), "open") == 0;
@@ -475,7 +496,8 @@ int gateway_open(sv_process *p, edge **ret, sv_error *err)
     read_limits(cfg, &most);
     e->output_bytes = most.output_bytes;
     e->answer_bytes = (size_t)config_int(cfg, "router.answer_bytes");
-    http_service service = {.arg = e, .head = on_head, .request = on_request, .refuse = on_refuse};
+    http_service service = {
+        .arg = e, .head = on_head, .body = on_body, .request = on_request, .refuse = on_refuse};
     int rc = operator_init(&e->who, err);
     if (rc == 0) {
         e->server = http_server_new(e->l, &most, &service, err);
@@ -497,6 +519,7 @@ void gateway_free(edge *e)
     http_server_free(e->server);
     tls_free(e->tls);
     listen_port_close(&e->port);
+    uploads_free(e->uploads);
     limits_bus_close(e->limits, true);
     live_free(e->live);
     access_free(e->access);

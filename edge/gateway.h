@@ -13,6 +13,7 @@
 
 #include "access.h"
 #include "caller.h"
+#include "compress.h"
 #include "http_server.h"
 #include "limits_bus.h"
 #include "listen_port.h"
@@ -26,6 +27,10 @@
 #include "trace_context.h"
 #include "trusted.h"
 
+typedef struct uploads uploads;
+typedef struct upload upload;
+typedef struct download download;
+
 typedef struct edge {
     sv_process *p;
     loop *l;
@@ -36,6 +41,7 @@ typedef struct edge {
     access *access;
     live *live;
     limits_bus *limits;
+    uploads *uploads;
     origin_rules origin;
     trusted proxies;
     char url[64];
@@ -74,6 +80,12 @@ struct edge_call {
     buf set_cookie;
     void *data; /* of a handler that goes on for longer; data_free(data) at the end */
     void (*data_free)(void *data);
+    coding takes;       /* what the client likes answers in */
+    upload *upload;     /* POST /api/files */
+    download *download; /* GET /api/files/{id} */
+    /* of a route with ROUTE_STREAMS, set by its handler: some of the body; all of it was there */
+    void (*on_bytes)(edge_call *c, sv_str bytes);
+    void (*on_complete)(edge_call *c);
     sv_stream *stream;
     char *wanted; /* GET /v1/models/{id}: the id, decoded; owned */
     buf list;     /* GET /v1/models: the pages so far */

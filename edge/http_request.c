@@ -45,9 +45,9 @@ static const http_request *kept_request(const http_conn *c)
 /* As far as the head was read. */
 static void fill_request(http_conn *c)
 {
-    const char *base = c->head ? c->in + c->in_at : NULL;
     c->x.request = kept_request(c);
     if (c->x.request) return;
+    const char *base = c->head ? c->in + c->in_at : NULL;
     conn_fill_request(c->s, c->head, base, c->t.ops->secure);
     c->x.request = &c->s->request;
 }
@@ -138,7 +138,7 @@ int conn_wire_keep(http_exchange *x)
 {
     http_conn *c = (http_conn *)x;
     char *block = NULL, *at = NULL;
-    const char *base = c->in + c->in_at;
+    const char *base = c->in ? c->in + c->in_at : NULL;
     int rc = http_kept_new(x);
     if (rc) return rc;
     if (c->handing) {
@@ -270,6 +270,7 @@ static void body_chunked(http_conn *c)
 
 static void body_collect(http_conn *c)
 {
+    assert(c->head); /* given up for streamed bodies only */
     if (c->head->chunked) {
         body_chunked(c);
         return;

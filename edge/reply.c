@@ -39,27 +39,36 @@ static void add_cors(const edge_call *c, const reply_hints *hints, header_list *
     }
 }
 
-static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
+/* What every answer has. */
+static void fill_base(const edge_call *c, const reply_hints *hints, header_list *l)
 {
     l->n = 0;
     trace_format(&c->trace, l->trace);
     add(l, "x-request-id", c->request_id);
     add(l, "request-id", c->request_id);
     add(l, "traceparent", l->trace);
-    add(l, "cache-control", "no-store");
-    add(l, "x-content-type-options", "nosniff");
-    add(l, "referrer-policy", "no-referrer");
     if (c->secure) add(l, "strict-transport-security", "max-age=31536000");
     limits_headers_fill(&c->verdict, &l->limits);
     for (uint32_t i = 0; i < l->limits.n; i++)
         add(l, l->limits.names[i], l->limits.values[i]);
-    if (c->set_cookie.n)
-        l->items[l->n++] = (http_header){sv_cstr("set-cookie"), buf_str(&c->set_cookie)};
     if (c->e->origin.n_cors) add(l, "vary", "origin");
     if (c->origin) add_cors(c, hints, l);
+}
+
+/* What answers of the API have besides. */
+static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
+{
+    fill_base(c, hints, l);
+    add(l, "cache-control", "no-store");
+    add(l, "x-content-type-options", "nosniff");
+    add(l, "referrer-policy", "no-referrer");
+    add(l, "content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+    if (c->set_cookie.n)
+        l->items[l->n++] = (http_header){sv_cstr("set-cookie"), buf_str(&c->set_cookie)};
     if (hints == NULL) return;
     if (hints->retry_after_ms) {
-        uint32_t ms = hints->retry_after_ms < RETRY_MOST_MS ? hints->retry_after_ms : RETRY_MOST_MS;
+        uint32_t most = hints->long_pause ? UINT32_MAX - 999 : RETRY_MOST_MS;
+        uint32_t ms = hints->retry_after_ms < most ? hints->retry_after_ms : most;
         snprintf(l->seconds, sizeof l->seconds, "%u", (ms + 999) / 1000);
         snprintf(l->ms, sizeof l->ms, "%u", ms);
         add(l, "retry-after", l->seconds);
@@ -70,17 +79,35 @@ static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
     if (hints->authenticate) add(l, "www-authenticate", "Bearer");
 }
 
+/* In the coding that the client likes best, where that is safe and worth it. */
+static sv_str coded(const edge_call *c, const char *content_type, sv_str body, buf *packed,
+                    header_list *l)
+{
+    bool secret = c->route && c->route->flags & ROUTE_SECRET;
+    sv_str type = sv_cstr(content_type);
+    if (secret || c->set_cookie.n || !compress_may(type, body.n)) return body;
+    add(l, "vary", "accept-encoding");
+    coding how = compress_choose(c->takes, type, body.n);
+    if (how == CODING_IDENTITY || compress_body(how, body, packed)) return body;
+    add(l, "content-encoding", coding_names[how]);
+    return buf_str(packed);
+}
+
 void reply_whole(edge_call *c, int status, const char *content_type, sv_str body,
                  const reply_hints *hints)
 {
     header_list l;
+    buf packed;
     fill(c, hints, &l);
+    buf_init(&packed, COMPRESS_MOST);
+    body = coded(c, content_type, body, &packed, &l);
     c->status = status;
     http_respond(c->x, &(http_response){.status = status,
                                         .content_type = sv_cstr(content_type),
                                         .headers = l.items,
                                         .n_headers = l.n,
                                         .body = body});
+    buf_free(&packed);
 }
 
 void reply_start(edge_call *c, int status, sv_str content_type, const reply_hints *hints)
@@ -93,6 +120,22 @@ void reply_start(edge_call *c, int status, sv_str content_type, const reply_hint
                                       .content_type = content_type,
                                       .headers = l.items,
                                       .n_headers = l.n});
+}
+
+void reply_own(edge_call *c, const http_response *r, bool whole)
+{
+    header_list l;
+    http_response all = *r;
+    fill_base(c, NULL, &l);
+    for (uint32_t i = 0; i < r->n_headers && l.n < MAX_HEADERS; i++)
+        l.items[l.n++] = r->headers[i];
+    all.headers = l.items;
+    all.n_headers = l.n;
+    c->status = r->status;
+    if (whole)
+        http_respond(c->x, &all);
+    else
+        http_start(c->x, &all);
 }
 
 /* OpenAI's word for a kind of failure; its clients choose by status. */
@@ -190,6 +233,7 @@ void reply_error(edge_call *c, int code, const sv_error *err)
     char allow[ALLOW_BYTES];
     reply_hints hints = {.retry_after_ms = pause_ms(info, err),
                          .no_retry = c->openai && info->retry == SV_RETRY_NO,
+                         .long_pause = code == SV_E_RATE || code == SV_E_LOCKED_OUT,
                          .authenticate = info->http == 401};
     if (code == SV_E_HTTP_METHOD) {
         const http_request *r = c->x->request;

@@ -68,6 +68,9 @@ print_figures() {
     return 0
 }
 
+# The last figure of that name.
+value() { awk -v n="$1" '$2 == n {v = $3} END {print v == "" ? "nan" : v}' "$TMP/figures" 2>/dev/null || echo nan; }
+
 # "met" or "NOT MET" beside a budget; a miss is printed, not hidden, and does not fail the benchmark.
 budget() { # TEXT VALUE OPERATOR LIMIT UNIT
     local word
@@ -102,4 +105,23 @@ wait_line() { # FILE WORD
         sleep 0.05
     done
     return 1
+}
+
+# ---- processes ----
+
+free_port() { # a port nobody has now; the tool that prints it lets go of it
+    local pid port
+    "$BIN/fast_upstream" >"$TMP/free.out" 2>&1 &
+    pid=$!
+    port=$(wait_line "$TMP/free.out" port)
+    kill "$pid"
+    wait "$pid" 2>/dev/null
+    echo "$port"
+}
+
+# Process NAME of the platform that UP_PID supervises.
+child_named() { pgrep -P "$UP_PID" -x "$1" | head -1; }
+
+memory() { # PID: "pss rss" in KiB
+    awk '/^Pss:/ {p = $2} /^Rss:/ {r = $2} END {print p + 0, r + 0}' "/proc/$1/smaps_rollup" 2>/dev/null || echo "0 0"
 }

@@ -52,16 +52,6 @@ start "$TMP/upstream.out" "$BIN/fast_upstream"
 UPSTREAM_PID=$STARTED
 UPSTREAM=$(wait_line "$TMP/upstream.out" port) || die "fast_upstream did not start"
 
-free_port() { # a port nobody has now; the tool that prints it lets go of it
-    local pid port
-    "$BIN/fast_upstream" >"$TMP/free.out" 2>&1 &
-    pid=$!
-    port=$(wait_line "$TMP/free.out" port)
-    kill "$pid"
-    wait "$pid" 2>/dev/null
-    echo "$port"
-}
-
 start_nginx() {
     command -v nginx >/dev/null || { NGINX=0; echo "nginx is not installed: left out"; return; }
     NGINX_PORT=$(free_port)
@@ -110,12 +100,8 @@ END
     ROUTER=$(child_named samovar-router)
     [ -n "$BROKER" ] && [ -n "$EDGE" ] && [ -n "$ROUTER" ] || die "not all processes run"
 }
-child_named() { pgrep -P "$UP_PID" -x "$1" | head -1; }
 stop_platform() { stop_child "$UP_PID" 15; }
 
-memory() { # PID: "pss rss" in KiB
-    awk '/^Pss:/ {p = $2} /^Rss:/ {r = $2} END {print p + 0, r + 0}' "/proc/$1/smaps_rollup" 2>/dev/null || echo "0 0"
-}
 pss_of_three() {
     local sum=0 m p
     for p in "$BROKER" "$EDGE" "$ROUTER"; do
@@ -367,7 +353,6 @@ else
     stop_platform
 fi
 
-value() { awk -v n="$1" '$2 == n {v = $3} END {print v == "" ? "nan" : v}' "$TMP/figures" 2>/dev/null || echo nan; }
 echo
 echo "budgets:"
 budget "64 connections: CPU summed over all processes" "$(value gateway.c64.cpu_us.total)" '<=' 150 us

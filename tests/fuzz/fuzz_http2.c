@@ -1,7 +1,7 @@
 /*  fuzz_http2.c - any bytes as frames of an HTTP/2 client, over a connection whose transport is memory.
  *  The first byte: 1 puts the client's preface and SETTINGS in front; 2 takes bytes one by one; 4
- *  streams bodies; 8 pauses them; 16 keeps requests; 32 drains at the end. Each exchange is over
- *  exactly once, bodies come in their order, and nothing stays behind. */
+ *  streams bodies; 8 pauses them; 16 keeps requests; 32 drains at the end; 64 speaks HTTP/1.1. Each
+ *  exchange is over exactly once, bodies come in their order, and nothing stays behind. */
 #include "http2_stream.h"
 
 #include <assert.h>
@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { PREFACE = 1, DRIP = 2, STREAM = 4, PAUSE = 8, KEEP = 16, DRAIN = 32, OPEN = 256 };
+enum { PREFACE = 1, DRIP = 2, STREAM = 4, PAUSE = 8, KEEP = 16, DRAIN = 32, ONE = 64, OPEN = 256 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,7 +30,7 @@ static struct {
 static http_hello hello(http_transport *t)
 {
     (void)t;
-    return HTTP_HELLO_HTTP2;
+    return w.flags & ONE ? HTTP_HELLO_HTTP1 : HTTP_HELLO_HTTP2;
 }
 
 static ssize_t take(http_transport *t, void *to, size_t n)
@@ -86,6 +86,7 @@ static int open_memory(void *arg, http_transport *t)
 {
     (void)arg;
     t->ops = &memory;
+    t->session = &w; /* there may be more than the last read gave */
     return 0;
 }
 
@@ -196,7 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.flags = data[0];
     w.p = data + 1;
     w.n = size - 1;
-    if (!(w.flags & PREFACE)) w.preface_at = sizeof preface - 1;
+    if (!(w.flags & PREFACE) || (w.flags & ONE)) w.preface_at = sizeof preface - 1;
     int fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
     assert(fd >= 0);
     s->unknown.n++;

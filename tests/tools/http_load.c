@@ -9,6 +9,8 @@
  *  With --stream answers are read as server-sent events: first event, gaps between events, and
  *  an answer without the end marker [DONE] is an error. With --stall-every N one connection in N
  *  stops reading after its first event for the rest of the run and is left out of every figure.
+ *  --header-lines and --bodies name files of which each request takes the next line, so that many
+ *  users can be played.
  *  What finishes within [warmup, warmup + seconds) is counted. `pause_ms` is the longest time
  *  without a good answer, for tests that kill processes under load. Ends with 1 if there were
  *  errors. */
@@ -16,7 +18,7 @@
 #include "http_reader.h"
 #include "net.h"
 #include "opts.h"
-#include "proc.h"
+#include "pids.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -30,11 +32,17 @@
 
 typedef enum conn_state { CLOSED, CONNECTING, IDLE, BUSY, STALLED, WAIT_RETRY } conn_state;
 
+typedef struct prepared {
+    char *text;
+    size_t n;
+} prepared;
+
 typedef struct conn {
     int fd;
     conn_state state;
     bool want_out, stalls;
     http_reader reader;
+    const prepared *request;
     size_t sent;
     uint64_t start, first, last, deadline, retry_at;
     uint32_t requests; /* on this connection */
@@ -43,7 +51,7 @@ typedef struct conn {
     uint32_t line_n;
 } conn;
 
-enum { MAX_PIDS = 8, EVENTS = 512, TICK_US = 20000, RETRY_US = 20000 };
+enum { EVENTS = 512, TICK_US = 20000, MOST_LINES = 100000, FILE_BYTES = 4 << 20 };
 
 typedef enum fault {
     F_CONNECT,
@@ -59,12 +67,13 @@ static const char *const fault_names[F_KINDS] = {"connect", "reset",   "cut",   
                                                  "status",  "timeout", "incomplete"};
 
 static struct {
-    int64_t port, connections, timeout_ms, stall_every, requests, receive_bytes;
+    int64_t port, connections, timeout_ms, stall_every, requests, receive_bytes, retry_ms;
     double seconds, warmup, rate, ramp;
-    const char *mode, *path, *method, *body, *headers, *pids, *stall_body;
+    const char *mode, *path, *method, *body, *headers, *pids, *stall_body, *header_lines, *bodies;
     bool stream, fresh, send;
 } o = {.connections = 64,
        .timeout_ms = 30000,
+       .retry_ms = 20,
        .seconds = 2,
        .warmup = 0.5,
        .rate = 500,
@@ -72,8 +81,8 @@ static struct {
        .path = "/",
        .method = NULL};
 
-static char *request, *stall_request;
-static size_t request_n, stall_request_n;
+static prepared *requests, stall_request; /* taken in turn */
+static size_t n_requests, next_request;
 static conn *conns;
 static conn **free_stack;
 static int64_t n_free, n_open_ever;
@@ -88,12 +97,6 @@ static hist total, first, gap;
 static uint64_t good, events, body_bytes, faults[F_KINDS], faults_all, idle_lost;
 static uint64_t statuses[600];
 static uint64_t last_good, longest_pause;
-static struct {
-    char name[32];
-    pid_t pid;
-    uint64_t before, after;
-} pids[MAX_PIDS];
-static int n_pids;
 static bool cpu_begun, cpu_ended;
 
 static bool counted(uint64_t us)
@@ -114,14 +117,17 @@ static char *read_file(const char *path)
 {
     FILE *f = fopen(path, "re");
     if (!f) die("cannot read %s: %s", path, strerror(errno));
-    char *text = calloc(1, 1 << 20);
-    if (!text || (fread(text, 1, (1 << 20) - 1, f) == 0 && ferror(f))) die("cannot read %s", path);
+    char *text = calloc(1, FILE_BYTES + 1);
+    if (!text) die("out of memory");
+    size_t n = fread(text, 1, FILE_BYTES, f);
+    if (ferror(f)) die("cannot read %s", path);
+    if (n == FILE_BYTES) die("%s is larger than %d bytes", path, FILE_BYTES);
     fclose(f);
     return text;
 }
 
-/* The whole request with this body (text, @FILE or NULL); answers its length. */
-static size_t build_request(const char *given, char **ret)
+/* The whole request with this body (text, @FILE or NULL) and one more header line, or NULL. */
+static prepared build_request(const char *given, const char *line)
 {
     const char *body = given ? given : "";
     if (body[0] == '@') body = read_file(body + 1);
@@ -141,11 +147,44 @@ static size_t build_request(const char *given, char **ret)
     if (given)
         snprintf(length, sizeof length, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                  strlen(body));
-    int rc =
-        asprintf(ret, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%lld\r\n%s%s%s\r\n%s", o.method, o.path,
-                 (long long)o.port, length, extra, o.fresh ? "Connection: close\r\n" : "", body);
+    prepared r;
+    int rc = asprintf(&r.text, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%lld\r\n%s%s%s%s%s\r\n%s",
+                      o.method, o.path, (long long)o.port, length, extra, line ? line : "",
+                      line ? "\r\n" : "", o.fresh ? "Connection: close\r\n" : "", body);
     if (rc < 0) die("out of memory");
-    return (size_t)rc;
+    r.n = (size_t)rc;
+    return r;
+}
+
+/* The lines of a file; the array ends with NULL. One NULL for no file. */
+static char **lines_of(const char *path, size_t *ret_n)
+{
+    char *text = path ? read_file(path) : NULL, *save = NULL;
+    char **lines = calloc(MOST_LINES + 1, sizeof *lines);
+    if (!lines) die("out of memory");
+    *ret_n = 0;
+    for (char *t = text ? strtok_r(text, "\n", &save) : NULL; t; t = strtok_r(NULL, "\n", &save)) {
+        if (*ret_n == MOST_LINES) die("%s has more than %d lines", path, MOST_LINES);
+        lines[(*ret_n)++] = t;
+    }
+    if (path && *ret_n == 0) die("%s is empty", path);
+    return lines;
+}
+
+static void build_requests(void)
+{
+    size_t n_lines, n_bodies;
+    char **lines = lines_of(o.header_lines, &n_lines), **bodies = lines_of(o.bodies, &n_bodies);
+    n_requests = n_lines > n_bodies ? n_lines : n_bodies;
+    if (n_requests == 0) n_requests = 1;
+    requests = calloc(n_requests, sizeof *requests);
+    if (!requests) die("out of memory");
+    for (size_t i = 0; i < n_requests; i++)
+        requests[i] = build_request(n_bodies ? bodies[i % n_bodies] : o.body,
+                                    n_lines ? lines[i % n_lines] : NULL);
+    stall_request = build_request(o.stall_body ? o.stall_body : o.body, NULL);
+    free(lines);
+    free(bodies);
 }
 
 /* ---- connections ---- */
@@ -188,16 +227,15 @@ static void failed(conn *c, fault kind, uint64_t now)
         free_stack[n_free++] = c;
     } else if (!stopping) {
         c->state = WAIT_RETRY;
-        c->retry_at = now + RETRY_US;
+        c->retry_at = now + (uint64_t)o.retry_ms * 1000u;
     }
 }
 
 static void write_request(conn *c, uint64_t now)
 {
-    const char *text = c->stalls ? stall_request : request;
-    size_t text_n = c->stalls ? stall_request_n : request_n;
-    while (c->sent < text_n) {
-        ssize_t n = send(c->fd, text + c->sent, text_n - c->sent, MSG_NOSIGNAL);
+    const prepared *r = c->request;
+    while (c->sent < r->n) {
+        ssize_t n = send(c->fd, r->text + c->sent, r->n - c->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN) {
             if (!c->want_out) watch(c, true);
             return;
@@ -215,6 +253,7 @@ static void begin(conn *c, uint64_t start, uint64_t now)
 {
     c->start = start;
     c->deadline = now + (uint64_t)o.timeout_ms * 1000u;
+    c->request = c->stalls ? &stall_request : &requests[next_request++ % n_requests];
     c->sent = 0;
     c->first = c->last = 0;
     c->done = false;
@@ -339,7 +378,7 @@ static void finish(conn *c, uint64_t now)
         /* an answer that refuses work is not asked for again in the same breath */
         drop(c);
         c->state = WAIT_RETRY;
-        c->retry_at = now + RETRY_US;
+        c->retry_at = now + (uint64_t)o.retry_ms * 1000u;
         return;
     }
     begin(c, now, now);
@@ -402,31 +441,15 @@ static void ready(conn *c, uint32_t what)
 
 /* ---- the run ---- */
 
-static void parse_pids(void)
-{
-    char *copy = o.pids ? strdup(o.pids) : NULL, *save = NULL;
-    for (char *t = copy ? strtok_r(copy, ",", &save) : NULL; t; t = strtok_r(NULL, ",", &save)) {
-        char *eq = strchr(t, '=');
-        if (!eq || n_pids == MAX_PIDS || atoi(eq + 1) <= 0)
-            die("--pids takes up to %d NAME=PID, separated by commas", MAX_PIDS);
-        *eq = 0;
-        snprintf(pids[n_pids].name, sizeof pids[n_pids].name, "%s", t);
-        pids[n_pids++].pid = (pid_t)atoi(eq + 1);
-    }
-    free(copy);
-}
-
 static void sample_cpu(uint64_t now)
 {
     if (!cpu_begun && now >= t_from) {
         cpu_begun = true;
-        for (int i = 0; i < n_pids; i++)
-            pids[i].before = proc_cpu_ns(pids[i].pid);
+        pids_begin();
     }
     if (!cpu_ended && now >= t_to) {
         cpu_ended = true;
-        for (int i = 0; i < n_pids; i++)
-            pids[i].after = proc_cpu_ns(pids[i].pid);
+        pids_end();
     }
 }
 
@@ -529,13 +552,7 @@ static void print_results(uint64_t now)
     printf(",\"open\":%lld,\"stalled\":%lld,\"lost\":%llu,\"body_bytes\":%llu,\"pause_ms\":%.1f",
            (long long)up, (long long)stalled, (unsigned long long)idle_lost,
            (unsigned long long)body_bytes, (double)longest_pause / 1000);
-    double all = 0;
-    for (int i = 0; i < n_pids; i++) {
-        double us = (double)(pids[i].after - pids[i].before) / 1000;
-        all += us;
-        printf(",\"cpu_us_%s\":%.2f", pids[i].name, good ? us / (double)good : 0);
-    }
-    if (n_pids) printf(",\"cpu_us_total\":%.2f", good ? all / (double)good : 0);
+    pids_print(good);
     printf(",\"errors\":%llu,\"error_kinds\":{", (unsigned long long)faults_all);
     const char *comma = "";
     for (int i = 0; i < F_KINDS; i++)
@@ -568,6 +585,8 @@ static void options(int argc, char **argv)
         {"method", OPT_STR, &o.method, 0, 0, "default POST with a body, else GET"},
         {"body", OPT_STR, &o.body, 0, 0, "JSON body, or @FILE"},
         {"headers", OPT_STR, &o.headers, 0, 0, "more header lines, separated by |"},
+        {"header-lines", OPT_STR, &o.header_lines, 0, 0, "file: each request takes the next line"},
+        {"bodies", OPT_STR, &o.bodies, 0, 0, "file: each request takes the next line as its body"},
         {"stream", OPT_FLAG, &o.stream, 0, 0, "read answers as server-sent events"},
         {"stall-every", OPT_INT, &o.stall_every, 0, 1e6, "every N-th connection stops reading"},
         {"stall-body", OPT_STR, &o.stall_body, 0, 0, "body of those connections; default --body"},
@@ -575,6 +594,8 @@ static void options(int argc, char **argv)
         {"send", OPT_FLAG, &o.send, 0, 0, "idle: send the request too"},
         {"receive-bytes", OPT_INT, &o.receive_bytes, 0, 1e8, "receive buffer; 0: the system's"},
         {"timeout-ms", OPT_INT, &o.timeout_ms, 1, 3600000, "time for one answer"},
+        {"retry-ms", OPT_INT, &o.retry_ms, 1, 600000,
+         "closed: pause of a connection after an error"},
         {"pids", OPT_STR, &o.pids, 0, 0, "NAME=PID,...: report their CPU per request"},
     };
     opts_parse(argc, argv, "load generator for HTTP/1.1 on loopback", table,
@@ -596,9 +617,8 @@ int main(int argc, char **argv)
     if (net_many_files((uint64_t)o.connections + 64) < (uint64_t)o.connections + 32)
         die("%lld connections need a higher limit of open files (ulimit -n)",
             (long long)o.connections);
-    request_n = build_request(o.body, &request);
-    stall_request_n = build_request(o.stall_body ? o.stall_body : o.body, &stall_request);
-    parse_pids();
+    build_requests();
+    pids_parse(o.pids);
     conns = calloc((size_t)o.connections, sizeof *conns);
     free_stack = calloc((size_t)o.connections, sizeof *free_stack);
     if (!conns || !free_stack) die("out of memory");
@@ -634,8 +654,10 @@ int main(int argc, char **argv)
     }
     free(conns);
     free(free_stack);
-    free(request);
-    free(stall_request);
+    for (size_t i = 0; i < n_requests; i++)
+        free(requests[i].text);
+    free(requests);
+    free(stall_request.text);
     close(ep);
     return faults_all ? 1 : 0;
 }

@@ -51,10 +51,18 @@ function changePassword(me) {
   })
 }
 
+// A browser's words about itself, in two of them where they are known.
+function deviceText(words) {
+  const browser = [['Edg/', 'Edge'], ['OPR/', 'Opera'], ['YaBrowser/', 'Yandex'], ['Firefox/', 'Firefox'], ['Chrome/', 'Chrome'], ['Safari/', 'Safari']]
+    .find(([mark]) => words.includes(mark))
+  const system = ['Android', 'iPhone', 'iPad', 'Windows', 'Mac OS', 'Linux'].find((mark) => words.includes(mark))
+  return browser && system ? `${browser[1]}, ${system}` : words
+}
+
 function sessionRow(s, line, again) {
   const times = [t('created', momentText(s.created)), t('session_used', momentText(s.last_used)), s.network]
   return el('li', {}, el('div', { class: 'grow' },
-    el('div', { class: 'name' }, s.device || t('unknown_device'), s.current && el('span', { class: 'tag' }, t('session_this'))),
+    el('div', { class: 'name' }, s.device ? deviceText(s.device) : t('unknown_device'), s.current && el('span', { class: 'tag' }, t('session_this'))),
     el('div', { class: 'soft' }, times.filter(Boolean).join(' · '))),
   !s.current && action(t('session_end'), line, async () => {
     await api('DELETE', `/api/auth/sessions/${s.id}`)

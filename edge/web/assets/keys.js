@@ -19,8 +19,7 @@ function keyRow(k, line, again) {
   }, 'danger'))
 }
 
-function newKey(again) {
-  const made = el('div', { 'aria-live': 'polite' })
+function newKey(made, again) {
   const name = field({ path: 'name', label: t('key_name'), maxLength: 100, required: true, autocomplete: 'off' })
   const choices = scopes.map((s) => check(t(`scope_${s}`), s === 'chat', s))
   const expires = select(t('key_expires'), [['0', t('never')], ...[30, 90, 365].map((n) => [`${n}`, t('later_days', n)])], '90')
@@ -45,13 +44,15 @@ function newKey(again) {
 
 export function keys() {
   const list = el('div')
+  const made = el('div', { 'aria-live': 'polite' }) // a new key, until something else happens
   let form = null
   return section(t('keys'), async (body, line, again) => {
     const found = await all('/api/keys', 'keys')
     list.replaceChildren(found.length
       ? el('ul', { class: 'list' }, found.map((k) => keyRow(k, line, again)))
       : el('p', { class: 'soft' }, t('keys_none')))
-    form = form || newKey(again)
+    made.replaceChildren()
+    form = form || newKey(made, again)
     if (!form.isConnected) body.replaceChildren(list, form)
   })
 }

@@ -70,7 +70,7 @@ function ownWays(org, line, refresh) {
     await api('DELETE', `/api/orgs/${org.id}`)
     await refresh()
   }, 'danger')
-  return el('div', { class: 'row' }, leave, end)
+  return el('div', { class: 'row end' }, leave, end)
 }
 
 function renameForm(org, refresh) {

@@ -106,9 +106,9 @@ static void call_over(http_exchange *x, http_over how)
     if (c->stream && !e->stopping) sv_cancel(c->stream);
     c->stream = NULL;
     admission_cancel(c);
+    if (c->data) c->data_free(c->data); /* may ask for a ticket once more */
     identity_drop(c->who);
     buf_free(&c->set_cookie);
-    if (c->data) c->data_free(c->data);
     free(c->wanted);
     buf_free(&c->list);
     loop_timer_stop(e->l, &c->heartbeat);

@@ -93,8 +93,10 @@ static void download_over(void *data)
 
 static void on_head(void *arg, const http_response *r, bool whole, uint64_t length)
 {
-    (void)length; /* the wire frames what it is given */
-    reply_own(arg, r, whole);
+    http_response with = *r;
+    with.has_length = true;
+    with.length = length;
+    reply_own(arg, &with, whole);
 }
 
 static void on_served(void *arg, int code, const sv_error *err)

@@ -178,13 +178,14 @@ static void send_file(edge_call *c, const static_file *f)
     http_response out = {.status = a.status,
                          .content_type = sv_cstr(body ? f->type : NULL),
                          .headers = h.items,
-                         .n_headers = h.n};
+                         .n_headers = h.n,
+                         .has_length = body,
+                         .length = a.n};
     if (body && form->bytes == NULL && !sv_str_is(r->method, "HEAD")) {
         send_large(c, &out, form, &a);
         return;
     }
-    /* Of a HEAD only the length is looked at. */
-    if (body) out.body = (sv_str){form->bytes ? form->bytes + a.from : "", a.n};
+    if (body && form->bytes) out.body = (sv_str){form->bytes + a.from, a.n};
     c->status = a.status;
     http_respond(c->x, &out);
 }

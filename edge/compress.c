@@ -6,6 +6,7 @@
 #include "http_parser.h"
 
 #include <brotli/encode.h>
+#include <strings.h>
 #define ZLIB_CONST
 #include <zlib.h>
 
@@ -118,7 +119,7 @@ bool compress_may(sv_str type, size_t n)
                                         "application/javascript", "image/svg+xml"};
     if (n < COMPRESS_LEAST || n > COMPRESS_MOST || http_media_is(type, "text/event-stream"))
         return false;
-    if (type.n > 5 && memcmp(type.p, "text/", 5) == 0) return true;
+    if (type.n > 5 && strncasecmp(type.p, "text/", 5) == 0) return true;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (http_media_is(type, texts[i])) return true;
     return false;

@@ -405,6 +405,9 @@ static int open_tls(edge *e, const config *cfg, sv_error *err)
                        cert ? "edge.tls_key" : "edge.tls_cert");
     int rc = tls_new(cert, key, &e->tls, err);
     if (rc) return rc;
+    /* Every edge of the platform has this key: a ticket of one is good at all. */
+    rc = e->who.signs ? tls_tickets(e->tls, e->who.signer.secret, NULL) : 0;
+    if (rc) return sv_fail(err, rc, NULL, NULL);
     http_server_transport(e->server, tls_open, e->tls);
     tell_certificate(e);
     return 0;
@@ -426,6 +429,11 @@ static int read_proxies(edge *e, const config *cfg, sv_error *err)
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < n; i++)
         rc = trusted_add(&e->proxies, sv_cstr(names[i]), err);
+    bool announced = config_bool(cfg, "edge.proxy_protocol");
+    if (rc == 0 && announced && n == 0)
+        rc = sv_fail(err, SV_E_CONFIG, "edge.proxy_protocol",
+                     "edge.proxy_protocol needs edge.trusted_proxies: who may announce clients.");
+    if (rc == 0) http_server_proxies(e->server, &e->proxies, announced);
     return rc;
 }
 

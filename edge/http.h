@@ -63,6 +63,10 @@ typedef struct http_response {
         *headers; /* further ones; lower-case valid names, at most 32, never framing */
     uint32_t n_headers;
     sv_str body; /* http_respond only */
+    /* Content-Length of what is started, which then must have exactly so many bytes (an answer that
+     * ends before is seen as cut), or of a body that a HEAD or a 304 leaves out. */
+    bool has_length;
+    uint64_t length;
 } http_response;
 
 typedef enum http_over {

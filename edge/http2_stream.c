@@ -12,6 +12,7 @@
 #include "http_keep.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -583,7 +584,7 @@ static void submit(h2_stream *st, const http_response *r, bool whole, bool body)
 {
     http_server *s = st->h->c->s;
     nghttp2_nv nv[FIELDS];
-    char status[12], length[12];
+    char status[12], length[24];
     size_t n = 0;
     assert(r->n_headers + 4 <= FIELDS);
     snprintf(status, sizeof status, "%d", r->status);
@@ -592,8 +593,8 @@ static void submit(h2_stream *st, const http_response *r, bool whole, bool body)
     if (r->content_type.n) nv[n++] = field(sv_cstr("content-type"), r->content_type);
     for (uint32_t i = 0; i < r->n_headers; i++)
         nv[n++] = field(r->headers[i].name, r->headers[i].value);
-    if (whole && !has_no_body(r->status)) {
-        snprintf(length, sizeof length, "%u", r->body.n);
+    if ((whole || r->has_length) && !has_no_body(r->status)) {
+        snprintf(length, sizeof length, "%" PRIu64, r->has_length ? r->length : r->body.n);
         nv[n++] = field(sv_cstr("content-length"), sv_cstr(length));
     }
     nghttp2_data_provider provider = {.source.ptr = st, .read_callback = take_bytes};
@@ -621,8 +622,11 @@ static void wire_respond(http_exchange *x, const http_response *r)
 static void wire_start(http_exchange *x, const http_response *r)
 {
     assert(!has_no_body(r->status));
-    stop_body(stream_of(x));
-    submit(stream_of(x), r, false, true);
+    h2_stream *st = stream_of(x);
+    stop_body(st);
+    st->counted = r->has_length && !st->head_only;
+    st->owed_n = r->length;
+    submit(st, r, false, true);
 }
 
 static void wire_write(http_exchange *x, sv_str bytes)
@@ -630,6 +634,10 @@ static void wire_write(http_exchange *x, sv_str bytes)
     h2_stream *st = stream_of(x);
     size_t most = st->h->c->s->limits.output_bytes + HTTP_OUTPUT_SLACK;
     if (st->head_only || st->aborted) return;
+    if (st->counted) {
+        assert(bytes.n <= st->owed_n);
+        st->owed_n -= bytes.n;
+    }
     st->wrote = true;
     if (h2_stream_pending(st) > most) {
         h2_stream_reset(st, NGHTTP2_INTERNAL_ERROR);
@@ -648,7 +656,11 @@ static void wire_write(http_exchange *x, sv_str bytes)
 
 static void wire_end(http_exchange *x)
 {
-    resume(stream_of(x));
+    h2_stream *st = stream_of(x);
+    if (st->counted && st->owed_n) /* the client sees that it is cut */
+        h2_stream_reset(st, NGHTTP2_INTERNAL_ERROR);
+    else
+        resume(st);
 }
 
 static void wire_abort(http_exchange *x)

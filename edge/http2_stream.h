@@ -20,6 +20,9 @@ typedef struct h2_stream {
     bool answered;  /* the last frame of the answer is in the connection's output */
     bool held;      /* its window is kept shut, for others' bodies */
     bool aborted, head_only, deferred, wrote;
+    bool counted;    /* the answer's length was told */
+    uint64_t owed_n; /* of it, to be written still */
+
     bool handing; /* `request` runs */
     bool expect;  /* 100 (Continue) is owed when the body is let come */
     char *text;   /* the head; with `head` until the request was handed over or refused */

@@ -121,15 +121,18 @@ static http_conn *conn_of(http_exchange *x)
     return (http_conn *)x;
 }
 
+static void put_length(http_conn *c, uint64_t n)
+{
+    put_text(c, "\r\ncontent-length: ");
+    put_number(c, n, 10);
+}
+
 static void wire_respond(http_exchange *x, const http_response *r)
 {
     http_conn *c = conn_of(x);
     conn_stop_body(c);
     put_head(c, r);
-    if (!has_no_body(r->status)) {
-        put_text(c, "\r\ncontent-length: ");
-        put_number(c, r->body.n, 10);
-    }
+    if (!has_no_body(r->status)) put_length(c, r->has_length ? r->length : r->body.n);
     put_text(c, "\r\n\r\n");
     if (!c->head_only && !has_no_body(r->status)) put_str(c, r->body);
 }
@@ -139,10 +142,14 @@ static void wire_start(http_exchange *x, const http_response *r)
     http_conn *c = conn_of(x);
     assert(!has_no_body(r->status));
     conn_stop_body(c);
-    c->chunked_out = c->minor > 0 && !c->head_only;
-    if (c->minor == 0) x->close = true;
+    bool chunked = c->minor > 0 && !r->has_length;
+    c->chunked_out = chunked && !c->head_only;
+    c->counted = r->has_length && !c->head_only;
+    c->owed_n = r->length;
+    if (c->minor == 0 && !r->has_length) x->close = true;
     put_head(c, r);
-    put_text(c, c->minor > 0 ? "\r\ntransfer-encoding: chunked\r\n\r\n" : "\r\n\r\n");
+    if (r->has_length) put_length(c, r->length);
+    put_text(c, chunked ? "\r\ntransfer-encoding: chunked\r\n\r\n" : "\r\n\r\n");
 }
 
 static void wire_write(http_exchange *x, sv_str bytes)
@@ -153,6 +160,10 @@ static void wire_write(http_exchange *x, sv_str bytes)
         c->broken = true;
         server_touch(c->s, c);
         return;
+    }
+    if (c->counted) {
+        assert(bytes.n <= c->owed_n);
+        c->owed_n -= bytes.n;
     }
     if (c->chunked_out) {
         put_number(c, bytes.n, 16);
@@ -167,6 +178,10 @@ static void wire_end(http_exchange *x)
 {
     http_conn *c = conn_of(x);
     if (c->chunked_out) put_text(c, "0\r\n\r\n");
+    if (c->counted && c->owed_n) { /* the client sees that it is cut */
+        c->aborted = true;
+        x->close = true;
+    }
     server_touch(c->s, c);
 }
 

@@ -75,8 +75,10 @@ struct http_conn {
     bool unread;             /* the request has a body that was not read: close after the answer */
     bool head_only;          /* HEAD: no body in the answer */
     bool chunked_out;
-    bool wrote;  /* since on_drained */
-    bool broken; /* no memory for output, or too much of it */
+    bool counted;    /* the answer's length was told */
+    uint64_t owed_n; /* of it, to be written still */
+    bool wrote;      /* since on_drained */
+    bool broken;     /* no memory for output, or too much of it */
     bool aborted;
     bool reserve;                 /* uses the server's reserve descriptor */
     bool in_own;                  /* `in` is ours, not the scratch */

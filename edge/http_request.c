@@ -60,7 +60,7 @@ static void open_exchange(http_conn *c)
     x->started = x->ended = x->streaming = x->paused = false;
     x->close = c->s->draining || x->overloaded || (c->head && c->head->close);
     c->open = true;
-    c->chunked_out = c->wrote = c->expect = false;
+    c->chunked_out = c->counted = c->wrote = c->expect = false;
     c->s->stats.exchanges++;
 }
 

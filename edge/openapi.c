@@ -310,7 +310,7 @@ static void put_success(writer *w, const route *r, const openapi_part *part)
 {
     buf *out = w->out;
     next(out);
-    buf_printf(out, "\"%d\":{", r->status);
+    buf_printf(out, "\"%d\":{", part && part->status ? part->status : r->status);
     put_text(out, "description", r->doc);
     put_headers(out, r);
     if (r->reply != &bus_empty_msg && r->gives[0]) {

@@ -20,6 +20,7 @@ typedef struct openapi_part {
     const char *body;       /* JSON Schema */
     const char *answer;     /* JSON Schema of application/json */
     const char *statuses;   /* JSON: further answers, with commas between them */
+    int status;             /* 0: the row's */
 } openapi_part;
 
 /* NULL: nothing is said about this route. */

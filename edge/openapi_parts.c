@@ -117,6 +117,21 @@ static const openapi_part parts[] = {
     {.id = ROUTE_OPENAPI,
      .answer = "{\"type\":\"object\",\"additionalProperties\":true,\"required\":[\"openapi\"],"
                "\"properties\":{\"openapi\":{\"type\":\"string\"}}}"},
+    {.id = ROUTE_FILE_UPLOAD,
+     .reply = &workspace_file_finish_reply_msg,
+     .body = "{\"type\":\"object\",\"required\":[\"file\"],\"properties\":{\"file\":{"
+             "\"type\":\"array\",\"minItems\":1,\"maxItems\":8,\"items\":{\"type\":\"string\","
+             "\"contentMediaType\":\"application/octet-stream\"}}}}",
+     .status = 201},
+    {.id = ROUTE_FILE,
+     .parameters = "{\"name\":\"range\",\"in\":\"header\",\"description\":"
+                   "\"One range of bytes.\",\"schema\":{\"type\":\"string\"}},"
+                   "{\"name\":\"if-none-match\",\"in\":\"header\",\"description\":"
+                   "\"Entity tag of the bytes that the client has.\","
+                   "\"schema\":{\"type\":\"string\"}}",
+     .statuses = "\"206\":{\"description\":\"The range.\"},"
+                 "\"304\":{\"description\":\"The client has it.\"},"
+                 "\"416\":{\"description\":\"The range lies beyond the end.\"}"},
     {.id = ROUTE_EVENTS,
      .parameters = "{\"name\":\"last-event-id\",\"in\":\"header\",\"description\":"
                    "\"The last event that the client has.\",\"schema\":{\"type\":\"string\"}}"},

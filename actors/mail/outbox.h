@@ -28,7 +28,7 @@ enum {
     OUTBOX_WHY = 256,
     OUTBOX_PAGE = 100,
     OUTBOX_POSITION = 512,
-    OUTBOX_LOOK = 1000, /* rows looked at in one read */
+    OUTBOX_LOOK = 512,  /* rows looked at in one read */
     OUTBOX_AT_ONCE = 4, /* tries under way */
     OUTBOX_TRIES = 8,   /* the eighth that fails is the last one: about a day after the first */
     OUTBOX_WAITING = 100000, /* queued mails: more are refused */

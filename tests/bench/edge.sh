@@ -55,7 +55,7 @@ RAISED="SAMOVAR_LIMITS_SCALE=1000000 SAMOVAR_AUTH_KEYS_PER_USER=10000 SAMOVAR_ED
 
 # Sets UP_PID, PORT, EDGE and the pids of all processes.
 start_platform() { # NAME [VARIABLE=VALUE...]
-    local data=$TMP/$1 scheme=http i
+    local data=$TMP/data.$1 scheme=http i
     shift
     [[ "$*" == *TLS_CERT* ]] && scheme=https
     mkdir -m 700 "$data"
@@ -359,18 +359,18 @@ bench_keys() {
         [ "$i" -gt 1 ] && echo next
         printf 'url = "http://127.0.0.1:%s/api/keys"\nsilent\nheader = "content-type: application/json"\nheader = "authorization: Bearer %s"\ndata = "{\\"name\\":\\"%s\\"}"\n' \
             "$PORT" "$TOKEN" "k$i"
-    done >"$TMP/keys.curl"
-    curl --parallel --parallel-immediate --parallel-max 32 -s -K "$TMP/keys.curl" >"$TMP/keys.json"
-    jq -r '.key // empty | "Authorization: Bearer " + .' "$TMP/keys.json" >"$TMP/keys.lines"
-    [ "$(wc -l <"$TMP/keys.lines")" = "$KEYS" ] || die "$(wc -l <"$TMP/keys.lines") of $KEYS keys were made: $(head -c 300 "$TMP/keys.json")"
-    head -10 "$TMP/keys.lines" >"$TMP/keys.few"
+    done >"$TMP/made.curl"
+    curl --parallel --parallel-immediate --parallel-max 32 -s -K "$TMP/made.curl" >"$TMP/made.json"
+    jq -r '.key // empty | "Authorization: Bearer " + .' "$TMP/made.json" >"$TMP/made.lines"
+    [ "$(wc -l <"$TMP/made.lines")" = "$KEYS" ] || die "$(wc -l <"$TMP/made.lines") of $KEYS keys were made: $(head -c 300 "$TMP/made.json")"
+    head -10 "$TMP/made.lines" >"$TMP/made.few"
     # each key is asked about once
-    load --port "$PORT" --path $ECHO --connections 32 --requests $((KEYS * 2)) --header-lines "$TMP/keys.lines" >"$TMP/first"
+    load --port "$PORT" --path $ECHO --connections 32 --requests $((KEYS * 2)) --header-lines "$TMP/made.lines" >"$TMP/first"
     checked "first use of the keys" "$(cat "$TMP/first")"
     FIELDS="rps p50_us p99_us cpu_us_total"
     for i in $(seq "$ROUNDS"); do
-        echo_run keys.few "$PORT" "$SERVING" --header-lines "$TMP/keys.few"
-        echo_run keys.many "$PORT" "$SERVING" --header-lines "$TMP/keys.lines"
+        echo_run keys.few "$PORT" "$SERVING" --header-lines "$TMP/made.few"
+        echo_run keys.many "$PORT" "$SERVING" --header-lines "$TMP/made.lines"
     done
     echo
     echo "the same with distinct API keys in turn"
@@ -445,10 +445,6 @@ bench_streams() {
         after=$(pss "$NGINX_PID")
         printf '  %-8s %9s %12s %12s %16.2f\n' nginx "$HELD" "$before" "$after" "$(calc "($after - $before) / $HELD")"
         figure edge.streams.nginx_kib "$(calc "($after - $before) / $HELD")" KiB
-        release plain "$HOLD_PID" "$HOLD_IN"
-        before=$(pss "$EDGE")
-        hold plain --port "$PORT" --path /healthz --connections "$STREAMS"
-        after=$(pss "$EDGE")
         release plain "$HOLD_PID" "$HOLD_IN"
     fi
     stop_nginx

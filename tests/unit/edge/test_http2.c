@@ -289,6 +289,32 @@ static void a_reset_is_a_client_that_left(void **state)
     h_close(&h);
 }
 
+static void a_told_length_is_reached_or_the_stream_is_reset(void **state)
+{
+    (void)state;
+    harness h = {0};
+    const http_response ten = {.status = 200, .has_length = true, .length = 10};
+    start(&h);
+    h2_client *k = begin(&h);
+    int32_t whole = get(k, "/wait");
+    MEET(&h, k, h.n_open == 1);
+    http_start(h.open[0], &ten);
+    http_write(h.open[0], text("0123456789"));
+    http_end(h.open[0]);
+    MEET(&h, k, of(k, whole)->closed);
+    assert_int_equal(of(k, whole)->code, 0);
+    assert_int_equal(of(k, whole)->bytes, 10);
+    int32_t cut = get(k, "/wait");
+    MEET(&h, k, h.n_open == 1);
+    http_start(h.open[0], &ten);
+    http_write(h.open[0], text("01234"));
+    http_end(h.open[0]);
+    MEET(&h, k, of(k, cut)->closed);
+    assert_int_equal(of(k, cut)->code, NGHTTP2_INTERNAL_ERROR);
+    finish(k);
+    h_close(&h);
+}
+
 static void the_server_goes_with_streams_open(void **state)
 {
     (void)state;
@@ -593,6 +619,7 @@ int main(void)
         cmocka_unit_test(a_stalled_stream_is_reset_alone),
         cmocka_unit_test(a_body_that_drips_is_refused),
         cmocka_unit_test(a_reset_is_a_client_that_left),
+        cmocka_unit_test(a_told_length_is_reached_or_the_stream_is_reset),
         cmocka_unit_test(the_server_goes_with_streams_open),
         cmocka_unit_test(draining_finishes_what_is_open),
         cmocka_unit_test(draining_does_not_wait_for_the_client),

@@ -240,6 +240,61 @@ static void streams_are_chunked(void **state)
     h_close(&h);
 }
 
+/* Starts /wait with a length of ten. */
+static client *ten(harness *h, const char *request)
+{
+    client *c = connected(h);
+    say(h, c, request);
+    UNTIL(h, h->n_open == 1);
+    http_start(h->open[0], &(http_response){.status = 200, .has_length = true, .length = 10});
+    return c;
+}
+
+static void a_told_length_replaces_chunks(void **state)
+{
+    (void)state;
+    harness h = {0};
+    h_open(&h);
+    client *c = ten(&h, GET("/wait"));
+    http_write(h.open[0], text("01234"));
+    http_write(h.open[0], text("56789"));
+    http_end(h.open[0]);
+    UNTIL(&h, heard(c, "content-length: 10\r\n\r\n0123456789"));
+    say(&h, c, GET("/sync"));
+    UNTIL(&h, heard(c, "sync"));
+    assert_int_equal(h.done, 2);
+    leave(c);
+    h_close(&h);
+}
+
+static void a_told_length_that_is_not_reached_is_a_cut(void **state)
+{
+    (void)state;
+    harness h = {0};
+    h_open(&h);
+    client *c = ten(&h, GET("/wait"));
+    http_write(h.open[0], text("01234"));
+    http_end(h.open[0]);
+    UNTIL(&h, hear(c));
+    assert_int_equal(h.aborted, 1);
+    leave(c);
+    h_close(&h);
+}
+
+static void head_tells_the_length_of_get(void **state)
+{
+    (void)state;
+    harness h = {0};
+    h_open(&h);
+    client *c = ten(&h, "HEAD /wait HTTP/1.1\r\nhost: a\r\n\r\n");
+    http_end(h.open[0]);
+    UNTIL(&h, heard(c, "content-length: 10\r\n\r\n"));
+    say(&h, c, GET("/sync"));
+    UNTIL(&h, heard(c, "sync"));
+    leave(c);
+    h_close(&h);
+}
+
 static void an_aborted_stream_has_no_end(void **state)
 {
     (void)state;
@@ -494,6 +549,9 @@ int main(void)
         cmocka_unit_test(head_has_no_body),
         cmocka_unit_test(http_1_0),
         cmocka_unit_test(streams_are_chunked),
+        cmocka_unit_test(a_told_length_replaces_chunks),
+        cmocka_unit_test(a_told_length_that_is_not_reached_is_a_cut),
+        cmocka_unit_test(head_tells_the_length_of_get),
         cmocka_unit_test(an_aborted_stream_has_no_end),
         cmocka_unit_test(output_between_turns_leaves_without_another_event),
         cmocka_unit_test(a_waiting_connection_holds_no_buffers),

@@ -150,6 +150,12 @@ static void take_trace(edge_call *c, const http_request *r)
         c->trace = trace_start();
 }
 
+static bool begins(sv_str path, const char *with)
+{
+    size_t n = strlen(with);
+    return path.n >= n && memcmp(path.p, with, n) == 0;
+}
+
 /* A call for the exchange; NULL without memory, and the connection is closed then. */
 static edge_call *call_begin(edge *e, http_exchange *x)
 {
@@ -166,7 +172,8 @@ static edge_call *call_begin(edge *e, http_exchange *x)
     x->data = c;
     x->on_over = call_over;
     const http_request *r = x->request;
-    c->openai = r->path.n >= 4 && memcmp(r->path.p, "/v1/", 4) == 0;
+    c->anthropic = begins(r->path, "/v1/messages");
+    c->openai = !c->anthropic && begins(r->path, "/v1/");
     c->takes = coding_of(r, CODINGS_ALL);
     take_request_id(c, r);
     take_trace(c, r);

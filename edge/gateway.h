@@ -68,6 +68,7 @@ struct edge_call {
     uint64_t since_us;
     int status;        /* of the answer, 0 before */
     bool openai;       /* errors in OpenAI's shape */
+    bool anthropic;    /* errors in Anthropic's */
     bool refused;      /* by the wire: the client's doing, whatever the status */
     bool let_in;       /* access and limits have been passed */
     access_wait key;   /* while an API key is asked about */

@@ -119,7 +119,8 @@ static const openapi_part parts[] = {
                "\"properties\":{\"openapi\":{\"type\":\"string\"}}}"},
     {.id = ROUTE_FILE_UPLOAD,
      .reply = &workspace_file_finish_reply_msg,
-     .body = "{\"type\":\"object\",\"required\":[\"file\"],\"properties\":{\"file\":{"
+     .body = "{\"type\":\"object\",\"description\":\"Names of fields do not matter.\","
+             "\"properties\":{\"file\":{"
              "\"type\":\"array\",\"minItems\":1,\"maxItems\":8,\"items\":{\"type\":\"string\","
              "\"contentMediaType\":\"application/octet-stream\"}}}}",
      .status = 201},

@@ -211,9 +211,40 @@ static void own_body(const edge_call *c, int code, const sv_error *err, buf *out
     buf_puts(out, ",\"docs\":\"docs/errors.md\"}}\n");
 }
 
+/* Anthropic's word for a kind of failure. */
+static const char *anthropic_type(int status)
+{
+    switch (status) {
+    case 401: return "authentication_error";
+    case 402: return "billing_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 413: return "request_too_large";
+    case 429: return "rate_limit_error";
+    case 503:
+    case 529: return "overloaded_error";
+    case 504: return "timeout_error";
+    default: return status >= 500 ? "api_error" : "invalid_request_error";
+    }
+}
+
+static void anthropic_body(const edge_call *c, int code, const sv_error *err, buf *out)
+{
+    const sv_error_info *info = told(code);
+    buf_puts(out, "{\"type\":\"error\",\"error\":{");
+    put_string(out, "type", anthropic_type(info->http));
+    buf_putc(out, ',');
+    put_string(out, "message", words(info, code, err));
+    buf_puts(out, "},");
+    put_string(out, "request_id", c->request_id);
+    buf_putc(out, '}');
+}
+
 void reply_error_body(const edge_call *c, int code, const sv_error *err, buf *out)
 {
-    if (c->openai)
+    if (c->anthropic)
+        anthropic_body(c, code, err, out);
+    else if (c->openai)
         openai_body(c, code, err, out);
     else
         own_body(c, code, err, out);
@@ -232,7 +263,7 @@ void reply_error(edge_call *c, int code, const sv_error *err)
     const sv_error_info *info = told(code);
     char allow[ALLOW_BYTES];
     reply_hints hints = {.retry_after_ms = pause_ms(info, err),
-                         .no_retry = c->openai && info->retry == SV_RETRY_NO,
+                         .no_retry = (c->openai || c->anthropic) && info->retry == SV_RETRY_NO,
                          .long_pause = code == SV_E_RATE || code == SV_E_LOCKED_OUT,
                          .authenticate = info->http == 401};
     if (code == SV_E_HTTP_METHOD) {

@@ -1,6 +1,6 @@
-/*  reply.h - answers of the gateway: the headers every answer carries and the two shapes of an
- *  error.
- *  Under /v1 an error is OpenAI's {"error":{"message","type","param","code"}}; elsewhere it is
+/*  reply.h - answers of the gateway: the headers every answer carries and the shapes of an error.
+ *  Under /v1 an error is OpenAI's {"error":{"message","type","param","code"}}, under /v1/messages
+ *  Anthropic's {"type":"error","error":{"type","message"},"request_id"}; elsewhere it is
  *  {"error":{"code","message","fields":[{"path","code","message"}],"request_id","docs"}}.
  *  Thread: the loop's.   Ownership: everything given is copied.
  *  Errors: none; a connection that finds no memory is closed. */

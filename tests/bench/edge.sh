@@ -351,7 +351,7 @@ bench_echo() {
 
 # ---- many keys ----
 bench_keys() {
-    local i
+    local i few
     start_platform keys
     first_admin
     # one connection for each curl process; the answers are one JSON document after the other
@@ -360,7 +360,7 @@ bench_keys() {
         printf 'url = "http://127.0.0.1:%s/api/keys"\nsilent\nheader = "content-type: application/json"\nheader = "authorization: Bearer %s"\ndata = "{\\"name\\":\\"%s\\"}"\n' \
             "$PORT" "$TOKEN" "k$i"
     done >"$TMP/made.curl"
-    curl --parallel --parallel-immediate --parallel-max 32 -s -K "$TMP/made.curl" >"$TMP/made.json"
+    curl --parallel --parallel-immediate --parallel-max 32 -s -K "$TMP/made.curl" >"$TMP/made.json" 2>"$TMP/err"
     jq -r '.key // empty | "Authorization: Bearer " + .' "$TMP/made.json" >"$TMP/made.lines"
     [ "$(wc -l <"$TMP/made.lines")" = "$KEYS" ] || die "$(wc -l <"$TMP/made.lines") of $KEYS keys were made: $(head -c 300 "$TMP/made.json")"
     head -10 "$TMP/made.lines" >"$TMP/made.few"
@@ -372,11 +372,16 @@ bench_keys() {
         echo_run keys.few "$PORT" "$SERVING" --header-lines "$TMP/made.few"
         echo_run keys.many "$PORT" "$SERVING" --header-lines "$TMP/made.lines"
     done
+    count_messages --header-lines "$TMP/made.few"
+    few=$MESSAGES
+    count_messages --header-lines "$TMP/made.lines"
     echo
-    echo "the same with distinct API keys in turn"
-    printf '  %-8s %9s %9s %12s\n' keys p50 p99 "CPU us each"
-    printf '  %-8s %9.0f %9.0f %12.1f\n' 10 "$(field keys.few p50_us)" "$(field keys.few p99_us)" "$(field keys.few cpu_us_total)" \
-        "$KEYS" "$(field keys.many p50_us)" "$(field keys.many p99_us)" "$(field keys.many cpu_us_total)"
+    echo "the same request with distinct API keys in turn"
+    printf '  %-8s %9s %9s %12s %14s\n' keys p50 p99 "CPU us each" "messages each"
+    printf '  %-8s %9.0f %9.0f %12.1f %14.3f\n' 10 "$(field keys.few p50_us)" "$(field keys.few p99_us)" "$(field keys.few cpu_us_total)" "$few" \
+        "$KEYS" "$(field keys.many p50_us)" "$(field keys.many p99_us)" "$(field keys.many cpu_us_total)" "$MESSAGES"
+    figure edge.keys.few_messages "$few" per_request
+    figure edge.keys.many_messages "$MESSAGES" per_request
     figure edge.keys.few_p50_us "$(field keys.few p50_us)" us
     figure edge.keys.many_p50_us "$(field keys.many p50_us)" us
     figure edge.keys.ratio_p50 "$(ratio keys.many keys.few p50_us)" ratio

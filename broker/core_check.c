@@ -38,7 +38,8 @@ static void check_request(core *c, const request *r, tally *t)
     t->retained += r->state == R_HANDED && r->frames ? r->bytes : 0;
     t->taps += r->tap != NULL;
     t->own += r->own != NULL;
-    RULE(r->pass == NULL || r->pass->peer == r->callee, "a ticket may be passed on by the wrong peer");
+    RULE(r->pass == NULL || r->pass->peer == r->callee,
+         "a ticket may be passed on by the wrong peer");
     t->passes += r->pass && r->pass->peer;
 }
 

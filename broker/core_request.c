@@ -294,8 +294,8 @@ static int check_ticket(core *c, const peer *p, const envelope *e, aim *at, refu
 {
     ticket t;
     sv_error err = {0};
-    if (c->tickets == NULL || ticket_ring_read(c->tickets, e->ticket, core_unix_us(c) / 1000000, &t,
-                                               at->ticket, &err))
+    if (c->tickets == NULL ||
+        ticket_ring_read(c->tickets, e->ticket, core_unix_us(c) / 1000000, &t, at->ticket, &err))
         return refuse(x, SV_E_TICKET, 0, "");
     at->bound = t.bound.n > 0;
     if (!at->bound || core_pass_may(c, p, t.bound, at->ticket)) return 0;

@@ -457,8 +457,8 @@ envelope core_request_envelope(core *c, const request *r, sv_kind kind);
 
 bool core_pass_may(const core *c, const peer *p, sv_str bound, const uint8_t hash[TICKET_HASH]);
 pass *core_pass_new(core *c, const uint8_t hash[TICKET_HASH]); /* NULL: no memory */
-void core_pass_begin(core *c, request *r); /* it was handed to its callee */
-void core_pass_end(core *c, request *r);   /* the callee is done with it */
+void core_pass_begin(core *c, request *r);                     /* it was handed to its callee */
+void core_pass_end(core *c, request *r);                       /* the callee is done with it */
 void core_pass_free(core *c, request *r);
 
 /* ---- core_dispatch.c: which instance, when ---- */

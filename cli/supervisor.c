@@ -44,9 +44,9 @@ enum {
 
 /* What a service is given at its start, and nobody else is. */
 enum {
-    GETS_CONTROL = 1,      /* the line to the supervisor: the broker */
-    GETS_ROOT_KEY = 2,     /* who seals what it keeps */
-    GETS_TICKET_KEY = 4,   /* who speaks for users */
+    GETS_CONTROL = 1,       /* the line to the supervisor: the broker */
+    GETS_ROOT_KEY = 2,      /* who seals what it keeps */
+    GETS_TICKET_KEY = 4,    /* who speaks for users */
     GETS_PROVIDER_KEYS = 8, /* in its environment */
     GETS_MAIL_PASSWORD = 16 /* in its environment */
 };

@@ -1,4 +1,4 @@
-/*  access.c - identities live in sets of four by the credential's hash; the one that was used longest
+/*  access.c - identities live in sets of eight by the credential's hash; the one that was used longest
  *  ago makes room. */
 #include "access.h"
 
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 enum {
-    WAYS = 4,
+    WAYS = 8, /* a place for nearly each of ACCESS_IDENTITIES / 2, however they fall */
     SETS = ACCESS_IDENTITIES / WAYS,
     KEY_LIFE_S = 300,
     TICKET_S = 900,
@@ -38,7 +38,7 @@ struct access {
     int64_t sequence; /* when the copy last changed */
     bool may_open;
     identity *sets[SETS][WAYS];
-    identity anybody; /* the operator of open access */
+    identity *anybody; /* the operator of open access */
     TAILQ_HEAD(, key_ask) asks;
     uint32_t n_asks;
     uint64_t told_us;
@@ -467,7 +467,7 @@ int access_find(access *a, sv_str credential, identity **ret, sv_error *err)
     *ret = NULL;
     bool ours = credential.n && (looks_like_key(credential) || looks_like_token(credential));
     if (!ours && access_open(a)) {
-        *ret = identity_take(&a->anybody);
+        *ret = identity_take(a->anybody);
         return 0;
     }
     if (credential.p == NULL) return 0;
@@ -552,18 +552,18 @@ static void add_used(access *a, uint32_t set, auth_key_used_item *items, uint32_
 static void tell_used(access *a)
 {
     static const sv_events events = {.done = on_told};
-    auth_key_used_item items[USED_PIECE + WAYS];
+    auth_key_used_item items[USED_PIECE];
     sv_error err = {.code = 0};
     uint32_t n = 0;
     if (a->telling || !sv_connected(a->p)) return;
     uint64_t now_us = loop_now_us(a->l);
     if (a->told_set == 0 && now_us - a->told_us < USED_TELL_US) return;
     if (a->told_set == 0) a->told_us = now_us;
-    for (; a->told_set < SETS && n < USED_PIECE; a->told_set++)
+    for (; a->told_set < SETS && n + WAYS <= USED_PIECE; a->told_set++)
         add_used(a, a->told_set, items, &n);
     if (a->told_set == SETS) a->told_set = 0;
     if (n == 0) return;
-    auth_key_used_req body = {.keys = {items, n < USED_PIECE ? n : USED_PIECE}};
+    auth_key_used_req body = {.keys = {items, n}};
     sv_request r = {.target = "auth.key_used",
                     .type = &auth_key_used_req_msg,
                     .body = &body,
@@ -582,13 +582,15 @@ access *access_new(sv_process *p, operator_identity *signer, bool may_open)
     a->l = sv_loop(p);
     a->signer = signer;
     a->may_open = may_open;
-    a->anybody = (identity){
-        .refs = 1, .is_operator = true, .platform = true, .role = WHO_OWNER, .tier = "own"};
+    a->anybody = calloc(1, sizeof *a->anybody);
+    if (a->anybody)
+        *a->anybody = (identity){
+            .refs = 1, .is_operator = true, .platform = true, .role = WHO_OWNER, .tier = "own"};
     TAILQ_INIT(&a->asks);
     arena_init(&a->arena, 65536);
     a->told_us = loop_now_us(a->l);
     a->revoked = revoked_new(p, copy_changed, a);
-    if (a->revoked) return a;
+    if (a->anybody && a->revoked) return a;
     access_free(a);
     return NULL;
 }
@@ -605,6 +607,7 @@ void access_free(access *a)
         free(q);
     }
     forget_all(a);
+    identity_drop(a->anybody);
     revoked_free(a->revoked);
     arena_free(&a->arena);
     free(a);

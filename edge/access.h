@@ -12,7 +12,7 @@
  *  Thread: the loop's.
  *  Ownership: identities are counted; who takes one gives it back with identity_drop. A wait belongs
  *  to its caller, who cancels it or hears of it exactly once.
- *  Limits: ACCESS_IDENTITIES kept, ACCESS_ASKING keys asked about at once.
+ *  Limits: ACCESS_IDENTITIES kept, of about 900 bytes each, ACCESS_ASKING keys asked about at once.
  *  Errors: SV_E_TOKEN, SV_E_TOKEN_EXPIRED (also for one that a refresh replaces), SV_E_TOKEN_REVOKED,
  *  SV_E_API_KEY, SV_E_NO_CREDENTIALS, SV_E_ROLE, SV_E_SCOPE, SV_E_UNAVAILABLE before the first
  *  snapshot, SV_E_OVERLOADED. */
@@ -26,7 +26,7 @@
 
 #include <sys/queue.h>
 
-enum { ACCESS_IDENTITIES = 4096, ACCESS_ASKING = 256, ACCESS_ID = 36, ACCESS_TIER = 16 };
+enum { ACCESS_IDENTITIES = 16384, ACCESS_ASKING = 256, ACCESS_ID = 36, ACCESS_TIER = 16 };
 
 typedef struct identity {
     uint32_t refs;

@@ -26,7 +26,7 @@ enum {
     AUTH_LOCALE = 8,
     AUTH_PAGE = 100,
     AUTH_PAGE_BYTES = 32000, /* of texts in a page of long ones: it has to fit into a message */
-    AUTH_PIECE = 512,                    /* rows looked at in one read */
+    AUTH_PIECE = 512,        /* rows looked at in one read */
     AUTH_MAIL_PAUSE_MS = 10 * 60 * 1000, /* between two mails that a stranger can bring about */
     TRIES_FREE = 5,                      /* the fifth wrong try begins a delay */
     TRIES_WINDOW_MS = 15 * 60 * 1000,

@@ -21,7 +21,7 @@ done
         npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
         cp package-lock.json node_modules/.samovar-lock
     }
-) 9>"$out.lock"
+) 9<"$here/package-lock.json"
 
 cp -r "$here"/*.html "$here/assets" "$here/docs" "$work"
 for file in swagger-ui-bundle.js swagger-ui.css; do

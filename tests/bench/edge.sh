@@ -370,11 +370,13 @@ bench_keys() {
     FIELDS="rps p50_us p99_us cpu_us_total"
     for i in $(seq "$ROUNDS"); do
         echo_run keys.few "$PORT" "$SERVING" --header-lines "$TMP/made.few"
-        echo_run keys.many "$PORT" "$SERVING" --header-lines "$TMP/made.lines"
+        shuf "$TMP/made.lines" >"$TMP/made.mixed" # each run begins with the first line
+        echo_run keys.many "$PORT" "$SERVING" --header-lines "$TMP/made.mixed"
     done
     count_messages --header-lines "$TMP/made.few"
     few=$MESSAGES
-    count_messages --header-lines "$TMP/made.lines"
+    shuf "$TMP/made.lines" >"$TMP/made.mixed"
+    count_messages --header-lines "$TMP/made.mixed"
     echo
     echo "the same request with distinct API keys in turn"
     printf '  %-8s %9s %9s %12s %14s\n' keys p50 p99 "CPU us each" "messages each"

@@ -69,7 +69,11 @@ expected() { # expected CALLER WHO SCOPE
 # What did come back, by the code in the body.
 seen() { # seen STATUS FILE WHO
     local code
-    code=$(jq -r '.error.code? // empty' "$2" 2>/dev/null)
+    code=$(jq -r 'if .type? == "error" then # of Anthropic, without a code of ours
+            if .error.type == "authentication_error" then "auth.credentials_missing"
+            elif .error.message | test("scope|API keys") then "auth.scope_needed"
+            elif .error.type == "permission_error" then "auth.role_needed" else empty end
+        else .error.code? // empty end' "$2" 2>/dev/null)
     case $code in
     auth.credentials_missing) echo 401;;
     auth.scope_needed) echo scope;;

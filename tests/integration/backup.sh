@@ -14,6 +14,7 @@ rows() { sam store dump router/1 --table rows 2>>"$WORK/tools.log" | wc -l; }
 sound() { [ "$(sam store check router/1 -o json | jq '.[0].problems')" = 0 ]; }
 ask() { [ "$(post "$(chat sim,tokens=2 hi)" | head -1)" = 200 ]; }
 spend() { local i; for ((i = 0; i < $1; i++)); do ask || return 1; done; }
+ROUTER='(.files[] | select(.service == "router"))' # its entry in a manifest
 newest() { ls -d "$B"/*Z | tail -1; }
 fails_with() { # fails_with WORDS COMMAND...: ends with 1 and says so
     local words=$1 out rc; shift
@@ -44,8 +45,8 @@ check "three finished backups" same "$(ls "$B" | grep -c 'Z$')" 3
 check "no leftovers" same "$(ls "$B" | grep -c partial)" 0
 check "folder 0700" same "$(mode "$(newest)")" 700
 check "file 0600" same "$(mode "$(newest)/router-1.mdb")" 600
-check "manifest: bytes" same "$(jq '.files[1].bytes' "$(newest)/MANIFEST.json")" "$(stat -c %s "$(newest)/router-1.mdb")"
-check "manifest: what it is" same "$(jq -c '[.format, .files[1].service, .files[1].instance, .files[1].version]' "$(newest)/MANIFEST.json")" '[1,"router",1,1]'
+check "manifest: bytes" same "$(jq "$ROUTER.bytes" "$(newest)/MANIFEST.json")" "$(stat -c %s "$(newest)/router-1.mdb")"
+check "manifest: what it is" same "$(jq -c "[.format] + ($ROUTER | [.service, .instance, .version])" "$(newest)/MANIFEST.json")" '[1,"router",1,1]'
 check "the root key is not in it" same "$(grep -rlaF "$(cut -d' ' -f3 "$WORK/root.key")" "$B" | wc -l)" 0
 
 # ---- into the running platform ----
@@ -76,7 +77,7 @@ broken() { rm -rf "$WORK/broken"; cp -r "$(newest)" "$WORK/broken"; }
 rehash() { # the manifest of the damaged file fits its bytes: only looking at the data finds it
     local f=$WORK/broken/router-1.mdb
     jq -c --arg h "$(b2sum -l 256 "$f" | cut -d' ' -f1)" --argjson n "$(stat -c %s "$f")" \
-        '.files[1].blake2b_256 = $h | .files[1].bytes = $n' "$WORK/broken/MANIFEST.json" > "$WORK/m" && mv "$WORK/m" "$WORK/broken/MANIFEST.json"
+        "$ROUTER |= (.blake2b_256 = \$h | .bytes = \$n)" "$WORK/broken/MANIFEST.json" > "$WORK/m" && mv "$WORK/m" "$WORK/broken/MANIFEST.json"
 }
 edit() { jq -c "$1" "$WORK/broken/MANIFEST.json" > "$WORK/m" && mv "$WORK/m" "$WORK/broken/MANIFEST.json"; }
 poke() { printf '%s' "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
@@ -103,9 +104,9 @@ check "it still serves" ask
 before=$(state)
 broken; edit '.format = 2'
 check "a manifest of another format" fails_with "format 2" restore_broken
-broken; edit '.files[1].service = "../../etc"'
+broken; edit "$ROUTER.service = \"../../etc\""
 check "a manifest with a path" fails_with "not a service's name" restore_broken
-broken; edit '.files[1].file = "other.mdb"'
+broken; edit "$ROUTER.file = \"other.mdb\""
 check "a manifest with another file" fails_with "is not SERVICE-N.mdb" restore_broken
 broken; edit '.files += .files'
 check "an environment twice" fails_with "twice" restore_broken
@@ -113,9 +114,9 @@ broken; echo '{"format":1' > "$WORK/broken/MANIFEST.json"
 check "half a manifest" fails_with "message.malformed" restore_broken
 broken; rm "$WORK/broken/MANIFEST.json"
 check "no manifest" fails_with "There is no finished backup" restore_broken
-broken; edit '.files[1].service = "edge" | .files[1].file = "edge-1.mdb"'; mv "$WORK/broken/router-1.mdb" "$WORK/broken/edge-1.mdb"
+broken; edit "$ROUTER |= (.service = \"edge\" | .file = \"edge-1.mdb\")"; mv "$WORK/broken/router-1.mdb" "$WORK/broken/edge-1.mdb"
 check "a service that keeps nothing" fails_with "samovar-edge" restore_broken
-broken; edit '.files[1].service = "nobody" | .files[1].file = "nobody-1.mdb"'; mv "$WORK/broken/router-1.mdb" "$WORK/broken/nobody-1.mdb"
+broken; edit "$ROUTER |= (.service = \"nobody\" | .file = \"nobody-1.mdb\")"; mv "$WORK/broken/router-1.mdb" "$WORK/broken/nobody-1.mdb"
 check "a service that does not exist" fails_with "cannot be run" restore_broken
 check "an environment that is not in it" fails_with "is not in the backup" sam restore "$B" router/7 --yes
 mv "$WORK/root.key" "$WORK/root.key.away"

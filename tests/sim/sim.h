@@ -156,8 +156,9 @@ void memory_starve(uint32_t per_mille, uint64_t seed);
 
 /* ---- sim_tickets.c ---- */
 
-ticket_ring *tickets_ring(void);             /* of all worlds; made with the first */
-sv_str tickets_bound_to(const char *service); /* one for its own use; {NULL, 0}: too many services */
+ticket_ring *tickets_ring(void); /* of all worlds; made with the first */
+sv_str
+tickets_bound_to(const char *service); /* one for its own use; {NULL, 0}: too many services */
 void tickets_free(void);
 
 /* ---- sim_net.c ---- */

@@ -164,6 +164,25 @@ test('a reload goes on by the cookie; two tabs at once do not spoil it', async (
   await other.close()
 })
 
+test('the account on a phone in the dark, by keyboard', async () => {
+  await admin.page.setViewportSize(looks[1].viewport)
+  await admin.page.emulateMedia({ colorScheme: 'dark' })
+  const wide = await admin.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+  assert.ok(wide <= 0, `${wide} px too wide`)
+  await shoot({ page: admin.page, look: looks[1] }, 'account')
+  await card(admin, 'Sessions').getByRole('button', { name: 'Log out everywhere' }).focus()
+  await admin.page.keyboard.press('Enter')
+  const dialog = admin.page.getByRole('dialog')
+  await dialog.waitFor()
+  await shoot({ page: admin.page, look: looks[1] }, 'account-ask')
+  assert.equal(await admin.page.evaluate(() => document.activeElement.textContent), 'Cancel')
+  await admin.page.keyboard.press('Escape')
+  await dialog.waitFor({ state: 'detached' })
+  assert.equal(await title(admin), 'Account')
+  await admin.page.emulateMedia({ colorScheme: 'light' })
+  await admin.page.setViewportSize(looks[2].viewport)
+})
+
 test('profile and sessions', async () => {
   const profile = card(admin, 'Profile')
   await fill(admin, 'Name', 'Root Rooted', profile)

@@ -144,18 +144,21 @@ void api_jwks(edge_call *c)
 void api_root(edge_call *c)
 {
     char text[1024];
-    int n = snprintf(text, sizeof text,
-                     "Samovar %s: a self-hosted AI assistant platform.\n\n"
-                     "This address speaks OpenAI's chat completions. Try it:\n\n"
-                     "  curl -N %s/v1/chat/completions -H 'content-type: application/json' \\\n"
-                     "    -d "
-                     "'{\"model\":\"demo\",\"stream\":true,\"messages\":[{\"role\":\"user\","
-                     "\"content\":\"hello\"}]}'\n\n"
-                     "  %s/v1/models   models\n"
-                     "  %s/readyz      readiness\n"
-                     "  %s/metrics     Prometheus metrics\n\n"
-                     "Who may come in, and how: docs/identity.md.\n",
-                     SAMOVAR_VERSION, c->e->url, c->e->url, c->e->url, c->e->url);
+    int n =
+        snprintf(text, sizeof text,
+                 "Samovar %s: a self-hosted AI assistant platform.\n\n"
+                 "This address speaks OpenAI's chat completions. Try it:\n\n"
+                 "  curl -N %s/v1/chat/completions -H 'content-type: application/json' \\\n"
+                 "    -d "
+                 "'{\"model\":\"demo\",\"stream\":true,\"messages\":[{\"role\":\"user\","
+                 "\"content\":\"hello\"}]}'\n\n"
+                 "  %s/account     accounts, keys and organizations\n"
+                 "  %s/docs        this API\n"
+                 "  %s/v1/models   models\n"
+                 "  %s/readyz      readiness\n"
+                 "  %s/metrics     Prometheus metrics\n\n"
+                 "Who may come in, and how: docs/identity.md.\n",
+                 SAMOVAR_VERSION, c->e->url, c->e->url, c->e->url, c->e->url, c->e->url, c->e->url);
     reply_whole(c, 200, "text/plain; charset=utf-8", (sv_str){text, (uint32_t)n}, NULL);
 }
 

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PIECE_BYTES = 64 << 10, MAX_HEADERS = 28, RANGE_TEXT = 64, OPENAPI_BYTES = 4 << 20 };
+enum { PIECE_BYTES = 64 << 10, MAX_HEADERS = 14, RANGE_TEXT = 64, OPENAPI_BYTES = 4 << 20 };
 
 static const char POLICY[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -58,29 +58,12 @@ void web_close(void)
 typedef struct head_text {
     http_header items[MAX_HEADERS];
     uint32_t n;
-    char trace[TRACEPARENT_BYTES + 1], range[RANGE_TEXT];
-    limits_headers limits;
+    char range[RANGE_TEXT];
 } head_text;
 
 static void add(head_text *h, const char *name, const char *value)
 {
     h->items[h->n++] = (http_header){sv_cstr(name), sv_cstr(value)};
-}
-
-/* What belongs to every answer of this server. */
-static void add_common(const edge_call *c, head_text *h)
-{
-    trace_format(&c->trace, h->trace);
-    add(h, "x-request-id", c->request_id);
-    add(h, "request-id", c->request_id);
-    add(h, "traceparent", h->trace);
-    add(h, "x-content-type-options", "nosniff");
-    add(h, "referrer-policy", "no-referrer");
-    if (c->secure) add(h, "strict-transport-security", "max-age=31536000");
-    limits_headers_fill(&c->verdict, &h->limits);
-    for (uint32_t i = 0; i < h->limits.n; i++)
-        add(h, h->limits.names[i], h->limits.values[i]);
-    if (c->origin) add(h, "access-control-allow-origin", c->origin);
 }
 
 /* A document that runs in the browser, and under which rules. */
@@ -92,15 +75,16 @@ static void add_page(head_text *h)
     add(h, "permissions-policy", PERMISSIONS);
 }
 
-static void fill(const edge_call *c, const static_file *f, const static_answer *a, head_text *h)
+static void fill(const static_file *f, const static_answer *a, head_text *h)
 {
     const static_form *form = &f->forms[a->how];
     h->n = 0;
-    add_common(c, h);
+    add(h, "x-content-type-options", "nosniff");
+    add(h, "referrer-policy", "no-referrer");
     if (f->page) add_page(h);
     add(h, "cache-control", f->immutable ? "public, max-age=31536000, immutable" : "no-cache");
     add(h, "etag", form->etag);
-    add(h, "vary", c->e->origin.n_cors ? "accept-encoding, origin" : "accept-encoding");
+    add(h, "vary", "accept-encoding");
     if (a->status == 416) {
         snprintf(h->range, sizeof h->range, "bytes */%u", form->n);
         add(h, "content-range", h->range);
@@ -159,8 +143,7 @@ static void send_large(edge_call *c, const http_response *head, const static_for
     c->data = s;
     c->data_free = free;
     c->x->on_drained = on_drained;
-    c->status = head->status;
-    http_start(c->x, head);
+    reply_own(c, head, false);
     send_piece(c);
 }
 
@@ -173,7 +156,7 @@ static void send_file(edge_call *c, const static_file *f)
     const http_request *r = c->x->request;
     static_choose(f, r, &a);
     const static_form *form = &f->forms[a.how];
-    fill(c, f, &a, &h);
+    fill(f, &a, &h);
     bool body = a.status == 200 || a.status == 206;
     http_response out = {.status = a.status,
                          .content_type = sv_cstr(body ? f->type : NULL),
@@ -186,8 +169,7 @@ static void send_file(edge_call *c, const static_file *f)
         return;
     }
     if (body && form->bytes) out.body = (sv_str){form->bytes + a.from, a.n};
-    c->status = a.status;
-    http_respond(c->x, &out);
+    reply_own(c, &out, true);
 }
 
 void api_static(edge_call *c)

@@ -3,10 +3,11 @@
 
 #include "error.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { MAX_HEADERS = 24, RETRY_MOST_MS = 60000, RETRY_DEFAULT_MS = 1000 };
+enum { MAX_HEADERS = 16 + REPLY_OWN_HEADERS, RETRY_MOST_MS = 60000, RETRY_DEFAULT_MS = 1000 };
 
 typedef struct header_list {
     http_header items[MAX_HEADERS];
@@ -127,7 +128,8 @@ void reply_own(edge_call *c, const http_response *r, bool whole)
     header_list l;
     http_response all = *r;
     fill_base(c, NULL, &l);
-    for (uint32_t i = 0; i < r->n_headers && l.n < MAX_HEADERS; i++)
+    assert(r->n_headers <= REPLY_OWN_HEADERS);
+    for (uint32_t i = 0; i < r->n_headers; i++)
         l.items[l.n++] = r->headers[i];
     all.headers = l.items;
     all.n_headers = l.n;

@@ -9,6 +9,8 @@
 
 #include "gateway.h"
 
+enum { REPLY_OWN_HEADERS = 14 };
+
 /* What an answer says beyond status, type and body. */
 typedef struct reply_hints {
     uint32_t retry_after_ms; /* 0: nothing; at most a minute is told */
@@ -24,7 +26,7 @@ void reply_whole(edge_call *c, int status, const char *content_type, sv_str body
 /* The head of a streamed answer. `content_type` is borrowed for the call. */
 void reply_start(edge_call *c, int status, sv_str content_type, const reply_hints *hints);
 /* An answer that says itself how it is cached and used (files): only what every answer has is added.
- * `whole`: with its body; else the body follows. At most 8 headers. */
+ * `whole`: with its body; else the body follows. At most REPLY_OWN_HEADERS of its own. */
 void reply_own(edge_call *c, const http_response *r, bool whole);
 /* An error of errors.def; `err` (may be NULL) has its words, field and pause. */
 void reply_error(edge_call *c, int code, const sv_error *err);

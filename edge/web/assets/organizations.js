@@ -118,7 +118,7 @@ function orgBox(org, me, refresh) {
       line.className = 'notice bad'
       line.textContent = error.message
     }
-  } }, el('summary', {}, org.name || org.id, el('span', { class: 'tag' }, roleText(org.role)),
+  } }, el('summary', {}, org.name || (org.personal ? me.user.email : org.id), el('span', { class: 'tag' }, roleText(org.role)),
     org.personal && el('span', { class: 'tag' }, t('org_personal')),
     org.id === workplace() && el('span', { class: 'tag' }, t('org_here'))), line, inside)
   return box

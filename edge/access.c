@@ -27,7 +27,7 @@ typedef struct key_ask {
     struct access *a;
     uint8_t hash[32];
     sv_stream *stream;
-    TAILQ_HEAD(, access_wait) waiting;
+    TAILQ_HEAD(key_waiters, access_wait) waiting;
 } key_ask;
 
 struct access {
@@ -39,7 +39,7 @@ struct access {
     bool may_open;
     identity *sets[SETS][WAYS];
     identity *anybody; /* the operator of open access */
-    TAILQ_HEAD(, key_ask) asks;
+    TAILQ_HEAD(key_asks, key_ask) asks;
     uint32_t n_asks;
     uint64_t told_us;
     uint32_t told_set; /* sets before it were told in this round */
@@ -198,6 +198,7 @@ static revoked_verdict judge(const access *a, const identity *who)
     snprintf(subject, sizeof subject, who->by_key ? "key/%s" : "session/%s",
              who->by_key ? who->key : who->session);
     if ((v = ask_copy(a, who, subject)) > worst) worst = v;
+    if (!who->by_key && revoked_ended(a->revoked, subject)) worst = REVOKED_ENDED;
     return worst;
 }
 
@@ -327,9 +328,8 @@ static bool fill_key(access *a, const auth_key_check_reply *r, identity *who)
     who->minute_limit = (uint32_t)k->minute_limit;
     who->hour_limit = (uint32_t)k->hour_limit;
     who->sequence = r->sequence;
-    who->expires_s = now_s(a) + KEY_LIFE_S;
-    uint64_t end_s = (uint64_t)k->expires / 1000;
-    if (k->expires && end_s < who->expires_s) who->expires_s = end_s;
+    who->fresh_s = now_s(a) + KEY_LIFE_S;
+    who->expires_s = k->expires ? (uint64_t)k->expires / 1000 : UINT64_MAX;
     return true;
 }
 
@@ -428,13 +428,21 @@ static key_ask *start_ask(access *a, const uint8_t hash[32], sv_error *err)
     return q;
 }
 
+static key_ask *find_ask(const access *a, const uint8_t hash[32])
+{
+    key_ask *q;
+    TAILQ_FOREACH(q, &a->asks, link)
+    {
+        if (memcmp(q->hash, hash, sizeof q->hash) == 0) return q;
+    }
+    return NULL;
+}
+
 int access_ask(access *a, sv_str key, access_wait *w, sv_error *err)
 {
     uint8_t hash[32];
-    key_ask *q;
     hash_of(key, hash);
-    TAILQ_FOREACH(q, &a->asks, link)
-    if (memcmp(q->hash, hash, sizeof hash) == 0) break;
+    key_ask *q = find_ask(a, hash);
     if (q == NULL) q = start_ask(a, hash, err);
     if (q == NULL) return err->code;
     w->ask = q;
@@ -481,7 +489,8 @@ int access_find(access *a, sv_str credential, identity **ret, sv_error *err)
     hash_of(credential, hash);
     identity *who = find(a, hash);
     if (who == NULL) return key ? SV_PENDING : new_token(a, credential, hash, ret, err);
-    int rc = access_holds(a, who, err);
+    bool old = key && now_s(a) >= who->fresh_s; /* what is under way with it may go on */
+    int rc = old ? SV_E_API_KEY : access_holds(a, who, err);
     if (rc == 0) {
         who->used_us = loop_now_us(a->l);
         *ret = identity_take(who);

@@ -46,6 +46,7 @@ typedef struct identity {
     int64_t sequence;  /* of a key: end of the revocations when it was read */
     int64_t checked;   /* end of the revocations when it was found good */
     uint64_t expires_s, used_us;
+    uint64_t fresh_s; /* a key's: for requests behind that it is asked about again */
     uint32_t ticket_n;
     char ticket[LIMIT_TICKET_BYTES];
 } identity;

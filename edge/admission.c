@@ -99,6 +99,14 @@ static void limit_guesses(edge_call *c, int rc)
     count_limit(c, &s);
 }
 
+/* Where everybody may go a token that has expired is none. One that cannot be judged just now is none
+ * only where it makes no difference: a logout without its session would end nothing. */
+static bool forgiven(const route *r, int rc)
+{
+    if (r->who != WHO_ALL) return false;
+    return r->target == NULL || sv_error_lookup(rc)->status == SV_STATUS_UNAUTHENTICATED;
+}
+
 /* Who it is is known, or that it is not. */
 static void identified(edge_call *c, int rc, sv_error *err)
 {
@@ -107,7 +115,7 @@ static void identified(edge_call *c, int rc, sv_error *err)
         return;
     }
     if (rc == 0) rc = access_allows(c->who, c->route, err);
-    if (rc && c->route->who == WHO_ALL) rc = 0; /* a token that has expired is none */
+    if (rc && forgiven(c->route, rc)) rc = 0;
     if (rc)
         gateway_refuse(c, rc, err);
     else

@@ -111,7 +111,9 @@ static void ask(edge_call *c)
     static const sv_events events = {.done = on_page};
     audit_export *x = c->data;
     sv_error err = {.code = 0};
-    int rc = forward_send(c, "auth.audit", &auth_audit_req_msg, &x->request, &events, &err);
+    int rc = access_holds(c->e->access, c->who, &err); /* it may have ended since the last page */
+    if (rc == 0)
+        rc = forward_send(c, "auth.audit", &auth_audit_req_msg, &x->request, &events, &err);
     if (rc) fail(c, rc, &err);
 }
 

@@ -7,9 +7,11 @@
 #include "reply.h"
 #include "upload.h"
 
+/* None for somebody who has lost his access while the bytes came. */
 static sv_str ticket_of(void *arg)
 {
     const edge_call *c = arg;
+    if (access_holds(c->e->access, c->who, NULL)) return (sv_str){NULL, 0};
     return access_ticket(c->e->access, c->who);
 }
 
@@ -70,6 +72,12 @@ void api_file_upload(edge_call *c)
 {
     static const upload_events events = {.ticket = ticket_of, .done = on_uploaded};
     sv_error err = {.code = 0};
+    const uploads *all = c->e->uploads;
+    if (!c->who->is_operator && uploads_by(all, c->who->user) >= uploads_each(all)) {
+        reply_refuse(c, SV_E_RATE, NULL, "This user is sending files in %u requests already.",
+                     uploads_each(all));
+        return;
+    }
     int rc =
         upload_begin(c->e->uploads, c->x, c->x->request, &c->trace, &events, c, &c->upload, &err);
     if (rc) {
@@ -77,6 +85,7 @@ void api_file_upload(edge_call *c)
         reply_error(c, rc, &err);
         return;
     }
+    upload_owner(c->upload, c->who->user);
     c->data = c;
     c->data_free = upload_free;
     c->on_bytes = on_bytes;

@@ -1,16 +1,9 @@
 /*  byte_range.c - small readers of header values. */
 #include "byte_range.h"
 
-#include <strings.h>
+#include "http_parser.h"
 
-static sv_str trim(sv_str s)
-{
-    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s = (sv_str){s.p + 1, s.n - 1};
-    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
+#include <strings.h>
 
 /* 1*DIGIT; more than a file can have becomes the most there is. False: no number. */
 static bool number(sv_str s, uint64_t *ret)
@@ -28,7 +21,7 @@ range_kind byte_range_read(sv_str value, uint64_t size, uint64_t *from, uint64_t
 {
     uint64_t first, last;
     if (value.n < 6 || strncasecmp(value.p, "bytes=", 6) != 0) return RANGE_WHOLE;
-    sv_str s = trim((sv_str){value.p + 6, value.n - 6});
+    sv_str s = http_trim((sv_str){value.p + 6, value.n - 6});
     const char *dash = s.n ? memchr(s.p, '-', s.n) : NULL;
     if (dash == NULL) return RANGE_WHOLE;
     sv_str a = {s.p, (uint32_t)(dash - s.p)}, b = {dash + 1, s.n - (uint32_t)(dash - s.p) - 1};
@@ -52,12 +45,12 @@ range_kind byte_range_read(sv_str value, uint64_t size, uint64_t *from, uint64_t
 
 bool etag_listed(sv_str list, sv_str tag)
 {
-    list = trim(list);
+    list = http_trim(list);
     if (sv_str_is(list, "*")) return true;
     while (list.n) {
         const char *comma = memchr(list.p, ',', list.n);
         uint32_t n = comma ? (uint32_t)(comma - list.p) : list.n;
-        sv_str one = trim((sv_str){list.p, n});
+        sv_str one = http_trim((sv_str){list.p, n});
         if (one.n > 2 && memcmp(one.p, "W/", 2) == 0) one = (sv_str){one.p + 2, one.n - 2};
         if (sv_str_eq(one, tag)) return true;
         n += comma != NULL;

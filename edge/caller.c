@@ -57,25 +57,20 @@ bool caller_request_id_ok(sv_str id)
     return true;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 bool caller_via_has(sv_str via, const char *pseudonym)
 {
     /* Each element: protocol, blanks, received-by, maybe a comment. Reading the second word of what
      * stands between commas also looks into comments, which can only find more, never less. */
     uint32_t i = 0;
     while (i < via.n) {
-        while (i < via.n && (is_blank(via.p[i]) || via.p[i] == ','))
+        while (i < via.n && (http_is_blank(via.p[i]) || via.p[i] == ','))
             i++;
-        while (i < via.n && !is_blank(via.p[i]) && via.p[i] != ',')
+        while (i < via.n && !http_is_blank(via.p[i]) && via.p[i] != ',')
             i++;
-        while (i < via.n && is_blank(via.p[i]))
+        while (i < via.n && http_is_blank(via.p[i]))
             i++;
         uint32_t from = i;
-        while (i < via.n && !is_blank(via.p[i]) && via.p[i] != ',')
+        while (i < via.n && !http_is_blank(via.p[i]) && via.p[i] != ',')
             i++;
         if (http_word_is((sv_str){via.p + from, i - from}, pseudonym)) return true;
         while (i < via.n && via.p[i] != ',')

@@ -29,20 +29,6 @@ typedef struct wishes {
     int q[CODINGS], star; /* NOT_SAID, or thousandths */
 } wishes;
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static sv_str trim(sv_str s)
-{
-    while (s.n && is_space(s.p[0]))
-        s = (sv_str){s.p + 1, s.n - 1};
-    while (s.n && is_space(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 /* qvalue of RFC 9110: 0[.ddd] or 1[.000]; NOT_SAID when it is none. */
 static int q_value(sv_str s)
 {
@@ -66,12 +52,12 @@ static void read_one(sv_str element, wishes *w)
     int q = Q_ONE;
     if (semicolon) {
         name.n = (uint32_t)(semicolon - element.p);
-        sv_str weight = trim((sv_str){semicolon + 1, element.n - name.n - 1});
+        sv_str weight = http_trim((sv_str){semicolon + 1, element.n - name.n - 1});
         if (weight.n < 2 || (weight.p[0] | 32) != 'q' || weight.p[1] != '=') return;
         q = q_value((sv_str){weight.p + 2, weight.n - 2});
         if (q == NOT_SAID) return;
     }
-    name = trim(name);
+    name = http_trim(name);
     if (http_word_is(name, "gzip") || http_word_is(name, "x-gzip"))
         w->q[CODING_GZIP] = q;
     else if (http_word_is(name, "br"))
@@ -87,7 +73,7 @@ static void read_list(sv_str list, wishes *w)
     while (list.n) {
         const char *comma = memchr(list.p, ',', list.n);
         uint32_t n = comma ? (uint32_t)(comma - list.p) : list.n;
-        sv_str element = trim((sv_str){list.p, n});
+        sv_str element = http_trim((sv_str){list.p, n});
         if (element.n) read_one(element, w);
         n += comma != NULL;
         list = (sv_str){list.p + n, list.n - n};

@@ -8,17 +8,6 @@
 
 static const char host_prefix[] = "__Host-";
 
-static sv_str trim(sv_str s)
-{
-    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) {
-        s.p++;
-        s.n--;
-    }
-    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 /* RFC 6265 4.1.1, without the optional quotes. */
 static bool is_value(sv_str s)
 {
@@ -37,10 +26,10 @@ static int look(sv_str header, const char *name, uint32_t *found, sv_str *ret)
     while (at < end) {
         const char *semi = memchr(at, ';', (size_t)(end - at));
         const char *stop = semi ? semi : end;
-        sv_str pair = trim((sv_str){at, (uint32_t)(stop - at)});
+        sv_str pair = http_trim((sv_str){at, (uint32_t)(stop - at)});
         const char *eq = pair.n ? memchr(pair.p, '=', pair.n) : NULL;
         uint32_t name_n = eq ? (uint32_t)(eq - pair.p) : pair.n;
-        if (sv_str_is(trim((sv_str){pair.p, name_n}), name)) {
+        if (sv_str_is(http_trim((sv_str){pair.p, name_n}), name)) {
             if (++*found > 1 || eq == NULL || eq[-1] == ' ' || eq[-1] == '\t')
                 return SV_E_HTTP_MALFORMED;
             *ret = (sv_str){eq + 1, pair.n - name_n - 1};

@@ -24,6 +24,8 @@ enum {
     BODY_GRACE_MS = 10000,
     LINGER_MS = 2000,
     EXPIRES_SOON_S = 14 * 86400,
+    PER_ADDRESS = 64,
+    JOIN_US = 1000000,
     STATUSES = 8,
     SET_COOKIE_BYTES = 1024
 };
@@ -247,12 +249,18 @@ static int check_json(const http_request *r, sv_error *err)
     return 0;
 }
 
+/* Clients say so with a length of 0, too, and then without a type. */
+static bool bodiless(const http_request *r)
+{
+    return !r->has_body || sv_str_is(http_header_get(r, "content-length", NULL), "0");
+}
+
 static int check_body(const edge_call *c, const http_request *r, sv_error *err)
 {
     const route *to = c->route;
     bool writes = strcmp(to->method, "POST") == 0 || strcmp(to->method, "PATCH") == 0;
     bool json = to->flags & ROUTE_TAKES_JSON || (to->target && writes);
-    if (!json || (to->flags & ROUTE_MAY_JSON && !r->has_body)) return 0;
+    if (!json || (to->flags & ROUTE_MAY_JSON && bodiless(r))) return 0;
     return check_json(r, err);
 }
 
@@ -371,6 +379,20 @@ static void on_refuse(void *arg, http_exchange *x, int code, const sv_error *err
 
 /* ---- life ---- */
 
+/* Of one address. On this machine, and behind proxies that do not announce whom they speak for, one
+ * address stands for many clients. */
+static uint32_t connections_each(const config *cfg)
+{
+    const char *host = config_str(cfg, "edge.host");
+    const char *const *proxies;
+    int64_t said = config_int(cfg, "edge.connections_per_address");
+    bool shared = strcmp(host, "localhost") == 0 || caller_loopback_address(host) ||
+                  (config_strs(cfg, "edge.trusted_proxies", &proxies) > 0 &&
+                   !config_bool(cfg, "edge.proxy_protocol"));
+    if (said == 0) said = shared ? config_int(cfg, "edge.connections") : PER_ADDRESS;
+    return (uint32_t)said;
+}
+
 static void read_limits(const config *cfg, http_limits *l)
 {
     *l = (http_limits){
@@ -381,7 +403,7 @@ static void read_limits(const config *cfg, http_limits *l)
         .body_bytes = (size_t)config_int(cfg, "edge.body_bytes"),
         .output_bytes = (size_t)config_int(cfg, "edge.output_bytes"),
         .connections = (uint32_t)config_int(cfg, "edge.connections"),
-        .connections_per_address = (uint32_t)config_int(cfg, "edge.connections_per_address"),
+        .connections_per_address = connections_each(cfg),
         .head_ms = (uint32_t)config_int(cfg, "edge.head_ms"),
         .body_grace_ms = BODY_GRACE_MS,
         .body_rate = (uint32_t)config_int(cfg, "edge.body_rate"),
@@ -489,10 +511,21 @@ static int listen_on(edge *e, const config *cfg, sv_error *err)
     return 0;
 }
 
+/* Beside other edges this one takes connections when it knows who may come in, or when that takes too
+ * long: the others may be gone. */
+static void join(edge *e)
+{
+    sv_error err = {.code = 0};
+    if (!access_ready(e->access) && loop_now_us(e->l) - e->opened_us < JOIN_US) return;
+    if (http_server_begin(e->server, &err))
+        log_write(LOG_ERROR, "this edge takes no connections", LOG_ERR(&err));
+}
+
 void gateway_identities(edge *e)
 {
     access_tick(e->access);
     live_tick(e->live);
+    join(e);
 }
 
 int gateway_open(sv_process *p, edge **ret, sv_error *err)
@@ -504,6 +537,7 @@ int gateway_open(sv_process *p, edge **ret, sv_error *err)
     e->p = p;
     e->l = sv_loop(p);
     e->port.alive_fd = -1;
+    e->opened_us = loop_now_us(e->l);
     e->request_ms = (uint32_t)config_int(cfg, "edge.request_ms");
     buf_init(&e->text, TEXT_MOST);
     buf_init(&e->packed, FORWARD_BYTES * 2);

@@ -46,6 +46,7 @@ typedef struct edge {
     trusted proxies;
     char url[64];
     uint32_t request_ms;
+    uint64_t opened_us;
     size_t output_bytes, answer_bytes;
     bool stopping; /* the bus is closed: streams are gone without `done` */
     bool held;     /* sv_hold for the drain */

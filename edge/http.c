@@ -136,17 +136,6 @@ bool http_percent_decode(sv_str s, char *to, size_t n, uint32_t *ret)
     return true;
 }
 
-static sv_str trim(sv_str s)
-{
-    while (s.n && (*s.p == ' ' || *s.p == '\t')) {
-        s.p++;
-        s.n--;
-    }
-    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 /* Cuts the part up to the next semicolon off the front. */
 static sv_str next_part(sv_str *rest)
 {
@@ -156,7 +145,7 @@ static sv_str next_part(sv_str *rest)
     uint32_t skip = semi ? n + 1 : n;
     rest->p += skip;
     rest->n -= skip;
-    return trim(part);
+    return http_trim(part);
 }
 
 bool http_media_is(sv_str value, const char *type)

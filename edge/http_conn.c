@@ -22,6 +22,7 @@
 enum {
     NO_DEADLINE_MS = 0,
     OVERLOADED_MS = 2000,  /* for a connection beyond the limits to send its request */
+    RETIRE_MS = 500,       /* in a drain, for a request on its way, which a close would cut */
     HELLOS_TURN = 8,       /* handshake steps; each may cost a signature */
     LINGER_BYTES = 1 << 20 /* discarded before a refused client is cut off */
 };
@@ -262,7 +263,7 @@ void conn_retire(http_conn *c)
     if (c->state == CONN_HTTP2) http2_retire(c->h2);
     if (c->state != CONN_IDLE) return;
     c->readable = true;
-    if (conn_run(c) && c->state == CONN_IDLE) conn_drop(c, false);
+    if (conn_run(c) && c->state == CONN_IDLE) conn_read_within(c, RETIRE_MS);
 }
 
 static void on_event(void *arg, int fd, uint32_t events)
@@ -330,11 +331,7 @@ static void answer_done(http_conn *c)
     c->write_by_us = UINT64_MAX;
     if (!c->x.close) {
         c->state = CONN_IDLE;
-        if (c->s->draining && conn_in_left(c) == 0) {
-            conn_drop(c, false);
-            return;
-        }
-        conn_read_within(c, c->s->limits.idle_ms);
+        conn_read_within(c, c->s->draining ? RETIRE_MS : c->s->limits.idle_ms);
         if (conn_in_left(c) > 0 || c->readable) server_ready(c->s, c);
         return;
     }

@@ -130,6 +130,7 @@ struct http_server {
     loop_fd *listen_watch;
     uint16_t port;
     bool paused; /* the listener is not watched */
+    bool held;   /* bound, not listening yet */
     loop_timer accept_timer;
 
     conn_list all, touched, ready;
@@ -167,7 +168,7 @@ void conn_drop(http_conn *c, bool reset);
 /* Work that waited for a new turn: unread input, the next pipelined request. False when it freed
  * `c`. */
 bool conn_run(http_conn *c);
-/* The server drains: reads once more, then closes `c` if no request has begun. May free `c`. */
+/* The server drains: `c` is closed behind its request, or soon, if none comes. May free `c`. */
 void conn_retire(http_conn *c);
 /* Hands output to the system and does what follows from it. May free `c`. */
 void conn_flush(http_conn *c);

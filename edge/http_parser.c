@@ -94,13 +94,13 @@ bool http_word_is(sv_str s, const char *word)
     return i == s.n && word[i] == 0;
 }
 
-static sv_str trim(sv_str s)
+sv_str http_trim(sv_str s)
 {
-    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) {
+    while (s.n && http_is_blank(s.p[0])) {
         s.p++;
         s.n--;
     }
-    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+    while (s.n && http_is_blank(s.p[s.n - 1]))
         s.n--;
     return s;
 }
@@ -110,7 +110,7 @@ bool http_list_has(sv_str list, const char *word)
     while (list.n) {
         const char *comma = memchr(list.p, ',', list.n);
         uint32_t n = comma ? (uint32_t)(comma - list.p) : list.n;
-        if (http_word_is(trim((sv_str){list.p, n}), word)) return true;
+        if (http_word_is(http_trim((sv_str){list.p, n}), word)) return true;
         uint32_t skip = comma ? n + 1 : n;
         list.p += skip;
         list.n -= skip;
@@ -326,7 +326,7 @@ static int parse_field(http_head *h, const char *p, http_span line, sv_error *er
     if (colon == NULL) return malformed(err, "a header line has no colon");
     sv_str name = {s.p, (uint32_t)(colon - s.p)};
     if (!http_is_token(name)) return malformed(err, "a header name is not a token");
-    sv_str value = trim((sv_str){colon + 1, s.n - name.n - 1});
+    sv_str value = http_trim((sv_str){colon + 1, s.n - name.n - 1});
     http_field *f = &h->fields[h->n_fields++];
     f->name = (http_span){line.at, name.n};
     f->value = (http_span){(uint32_t)(value.p - p), value.n};

@@ -67,6 +67,13 @@ void http_head_reset(http_head *h, uint32_t max_bytes, uint32_t max_line, uint32
  */
 int http_head_parse(http_head *h, const char *p, size_t n, sv_error *err);
 
+/* OWS of RFC 9110 5.6.3. */
+static inline bool http_is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+/* Without blanks at its ends. */
+sv_str http_trim(sv_str s);
 /* ASCII comparison without case. */
 bool http_word_is(sv_str s, const char *word);
 /* True when `list` (comma separated) holds `word`, without case. */

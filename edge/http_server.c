@@ -417,7 +417,7 @@ static int listen_failed(const char *ip, uint16_t port, const char *step, sv_err
     return SV_E_CONFIG;
 }
 
-static int open_socket(const struct sockaddr_storage *addr, socklen_t n, bool share)
+static int open_socket(const struct sockaddr_storage *addr, socklen_t n, bool share, bool held)
 {
     int on = 1, send_bytes = SEND_BUFFER;
     int fd = socket(addr->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -428,7 +428,7 @@ static int open_socket(const struct sockaddr_storage *addr, socklen_t n, bool sh
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) ||
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes) ||
         (share && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) ||
-        bind(fd, (const struct sockaddr *)addr, n) || listen(fd, BACKLOG)) {
+        bind(fd, (const struct sockaddr *)addr, n) || (!held && listen(fd, BACKLOG))) {
         int saved = errno;
         close(fd);
         errno = saved;
@@ -460,13 +460,33 @@ int http_server_listen(http_server *s, const char *ip, uint16_t port, bool share
     } else {
         return sv_fail(err, SV_E_CONFIG, "edge.host", "\"%s\" is not an IP address.", ip);
     }
-    s->listen_fd = open_socket(&addr, n, share);
+    s->listen_fd = open_socket(&addr, n, share, s->held);
     if (s->listen_fd < 0) return listen_failed(ip, port, "bind or listen", err);
     http_address real;
     if (getsockname(s->listen_fd, (struct sockaddr *)&addr, &n))
         return listen_failed(ip, port, "getsockname", err);
     address_of(&addr, &real);
     s->port = real.port;
+    if (s->held) return 0;
+    int rc = loop_fd_add(s->l, s->listen_fd, EPOLLIN, on_accept, s, &s->listen_watch);
+    return rc ? sv_fail(err, rc, NULL, NULL) : 0;
+}
+
+void http_server_hold(http_server *s)
+{
+    s->held = true;
+}
+
+int http_server_begin(http_server *s, sv_error *err)
+{
+    if (!s->held || s->listen_fd < 0) return 0;
+    if (listen(s->listen_fd, BACKLOG)) {
+        int saved = errno;
+        sv_fail(err, SV_E_CONFIG, "edge.port", "Cannot listen on port %u: %s.", s->port,
+                strerror(saved));
+        return SV_E_CONFIG;
+    }
+    s->held = false;
     int rc = loop_fd_add(s->l, s->listen_fd, EPOLLIN, on_accept, s, &s->listen_watch);
     return rc ? sv_fail(err, rc, NULL, NULL) : 0;
 }
@@ -484,7 +504,7 @@ http_server_stats http_server_look(const http_server *s)
 void http_server_drain(http_server *s, void (*empty)(void *arg), void *arg)
 {
     if (s->draining) return;
-    if (s->listen_fd >= 0 && !s->paused) on_accept(s, s->listen_fd, EPOLLIN);
+    if (s->listen_watch && !s->paused) on_accept(s, s->listen_fd, EPOLLIN);
     http_server_stop_listening(s);
     s->draining = true;
     http_conn *c = TAILQ_FIRST(&s->all);

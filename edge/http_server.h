@@ -64,6 +64,11 @@ void http_server_proxies(http_server *s, const trusted *proxies, bool proxy_prot
 /* `ip` is a numeric address; port 0 takes a free one. `share`: SO_REUSEPORT, for several processes.
  */
 int http_server_listen(http_server *s, const char *ip, uint16_t port, bool share, sv_error *err);
+/* Before http_server_listen: it takes the port, and connections come behind http_server_begin only, so
+ * that a process that cannot serve yet draws none from those that share the port. */
+void http_server_hold(http_server *s);
+/* Nothing to do without http_server_hold, or behind http_server_stop_listening. */
+int http_server_begin(http_server *s, sv_error *err);
 void http_server_stop_listening(http_server *s);
 uint16_t http_server_port(const http_server *s);
 /* Takes what waits in the backlog, then no more; idle connections close, open exchanges end with

@@ -93,6 +93,7 @@ static int open_shared(listen_port *l, http_server *s, const char *run, const ch
         rc = probe_alone(s, run, ip, &port, err);
     else
         port = port ? port : port_written(run);
+    if (!alone) http_server_hold(s); /* the others serve until this one can */
     if (rc >= 0) rc = http_server_listen(s, ip, port, true, err);
     if (rc == 0 && alone) rc = write_port(run, http_server_port(s), err);
     if (rc == 0 && flock(l->alive_fd, LOCK_SH)) rc = io_failed(err, "Cannot lock in", run);

@@ -4,7 +4,8 @@
  *  the last LIVE_KEPT in the order they came. A client gets those of its organization that are for
  *  it or for all, and after a pause (Last-Event-ID, or ?last_event_id=) those it has missed; when
  *  they are not known any more it hears `gap` and should read anew what it shows. A comment every
- *  fifteen seconds shows that the stream lives. A client that does not read is dropped: it resumes.
+ *  fifteen seconds shows that the stream lives. A client that does not read is held back, and hears
+ *  of a gap if it missed more than is kept.
  *  The stream ends, with `end`, as soon as the caller's token does not hold any more.
  *
  *  Thread: the loop's.   Ownership: the streams' calls belong to the gateway.

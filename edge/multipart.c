@@ -34,22 +34,6 @@ static int too_large(sv_error *err, int most, const char *of_what)
 
 /* ---- parameters ---- */
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static sv_str trim(sv_str s)
-{
-    while (s.n && is_blank(s.p[0])) {
-        s.p++;
-        s.n--;
-    }
-    while (s.n && is_blank(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 /* Text up to the quote that closes it, without backslashes that protect a quote or a backslash: a
  * browser of old sends paths with single ones. Moves *at behind the quote. False: never closed. */
 static bool unquote(const char **at, const char *end, char *to, uint32_t *n)
@@ -68,11 +52,11 @@ static bool unquote(const char **at, const char *end, char *to, uint32_t *n)
  * room for all of *rest; 0: nothing is left; -1: malformed. */
 static int next_parameter(sv_str *rest, sv_str *name, char *to, sv_str *value)
 {
-    *rest = trim(*rest);
+    *rest = http_trim(*rest);
     if (rest->n == 0) return 0;
     const char *p = rest->p, *end = rest->p + rest->n;
     if (*p++ != ';') return -1;
-    while (p < end && is_blank(*p))
+    while (p < end && http_is_blank(*p))
         p++;
     const char *from = p;
     while (p < end && *p != '=')
@@ -84,7 +68,7 @@ static int next_parameter(sv_str *rest, sv_str *name, char *to, sv_str *value)
         p++;
         if (!unquote(&p, end, to, &value->n)) return -1;
     } else {
-        while (p < end && *p != ';' && !is_blank(*p))
+        while (p < end && *p != ';' && !http_is_blank(*p))
             to[value->n++] = *p++;
         if (!http_is_token(*value)) return -1;
     }
@@ -112,7 +96,7 @@ int multipart_init(multipart *m, sv_str content_type, const multipart_calls *cal
     uint32_t type_n = semi ? (uint32_t)(semi - content_type.p) : content_type.n;
     sv_str rest = {content_type.p + type_n, content_type.n - type_n};
     int rc = 0;
-    if (!http_word_is(trim((sv_str){content_type.p, type_n}), "multipart/form-data") ||
+    if (!http_word_is(http_trim((sv_str){content_type.p, type_n}), "multipart/form-data") ||
         rest.n > sizeof copy)
         return sv_fail(err, SV_E_HTTP_MEDIA_TYPE, NULL,
                        "Content-Type must be multipart/form-data with a boundary.");
@@ -226,7 +210,7 @@ static int take_disposition(multipart *m, sv_str value, sv_error *err)
     int more = 0;
     if (m->has_disposition) return bad(err, "a part has two Content-Disposition lines");
     m->has_disposition = true;
-    if (!http_word_is(trim((sv_str){value.p, n}), "form-data"))
+    if (!http_word_is(http_trim((sv_str){value.p, n}), "form-data"))
         return bad(err, "a part's Content-Disposition is not form-data");
     while ((more = next_parameter(&rest, &name, m->text + m->text_n, &v)) == 1) {
         int rc = take_parameter(m, name, v, err);
@@ -253,7 +237,7 @@ static int take_line(multipart *m, sv_str line, sv_error *err)
         return too_large(err, MULTIPART_HEAD_LINES, "header lines in one part");
     if (colon == NULL) return bad(err, "a part's header line has no colon");
     sv_str name = {line.p, (uint32_t)(colon - line.p)};
-    sv_str value = trim((sv_str){colon + 1, line.n - name.n - 1});
+    sv_str value = http_trim((sv_str){colon + 1, line.n - name.n - 1});
     if (!http_is_token(name)) return bad(err, "a part's header name is not a token");
     if (http_word_is(name, "content-disposition")) return take_disposition(m, value, err);
     if (http_word_is(name, "content-type")) return take_type(m, value, err);
@@ -320,7 +304,7 @@ static int boundary_byte(multipart *m, char b, sv_error *err)
         m->state = BOUNDARY_LF;
     } else if (b == '-' && m->state == BOUNDARY) {
         m->state = BOUNDARY_DASH;
-    } else if (is_blank(b) && ++m->around <= MULTIPART_BOUNDARY_BYTES) {
+    } else if (http_is_blank(b) && ++m->around <= MULTIPART_BOUNDARY_BYTES) {
         m->state = BOUNDARY_PAD;
     } else {
         return bad(err, "something stands behind a boundary in its line");

@@ -255,9 +255,10 @@ void reply_error_body(const edge_call *c, int code, const sv_error *err, buf *ou
 static uint32_t pause_ms(const sv_error_info *info, const sv_error *err)
 {
     if (err && err->retry_after_ms) return err->retry_after_ms;
-    bool busy =
-        info->status == SV_STATUS_RESOURCE_EXHAUSTED || info->status == SV_STATUS_UNAVAILABLE;
-    return busy && info->retry == SV_RETRY_LATER ? RETRY_DEFAULT_MS : 0;
+    /* When it may go again; whether the request may be repeated is for the client to know. */
+    bool busy = info->status == SV_STATUS_RESOURCE_EXHAUSTED ||
+                info->status == SV_STATUS_UNAVAILABLE || info->http == 504;
+    return busy && info->retry != SV_RETRY_NO ? RETRY_DEFAULT_MS : 0;
 }
 
 void reply_error(edge_call *c, int code, const sv_error *err)

@@ -307,6 +307,12 @@ revoked_verdict revoked_since(const revoked *r, const char *subject, int64_t iss
     return e->stale ? REVOKED_STALE : REVOKED_ENDED;
 }
 
+bool revoked_ended(const revoked *r, const char *subject)
+{
+    const entry *e = find(r, subject);
+    return e && !e->stale;
+}
+
 revoked_verdict revoked_after(const revoked *r, const char *subject, int64_t sequence)
 {
     if (sequence < r->floor_sequence) return REVOKED_STALE;

@@ -39,7 +39,10 @@ typedef enum revoked_verdict { REVOKED_NOT, REVOKED_STALE, REVOKED_ENDED } revok
 
 /* What became of `subject` ("session/ID") for something issued at that time (Unix ms). */
 revoked_verdict revoked_since(const revoked *r, const char *subject, int64_t issued_ms);
-/* The same for something that was read when the list ended at `sequence`. */
+/* Has it ended for good? A session that ended does not come back: a token of it that was signed at the
+ * same moment, a little later, holds as little as those before. */
+bool revoked_ended(const revoked *r, const char *subject);
+/* As revoked_since, for something that was read when the list ended at `sequence`. */
 revoked_verdict revoked_after(const revoked *r, const char *subject, int64_t sequence);
 
 /* For tests: takes an answer or event as it would come from the bus. False: something is missing

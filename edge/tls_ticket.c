@@ -100,7 +100,7 @@ static int on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_C
     if (!set_mac(mac, &k->key[i]) ||
         EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, k->key[i].cipher, iv, seal) != 1)
         return -1;
-    return i == 0 ? 1 : 2;
+    return seal ? 1 : 2; /* 2: and a new one, since clients use each once (RFC 8446, C.4) */
 }
 
 bool tls_ticket_use(SSL_CTX *ctx, const tls_ticket_source *source)

@@ -145,22 +145,6 @@ bool trusted_has(const trusted *t, const http_address *a)
 
 /* ---- chains ---- */
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static sv_str trim(sv_str s)
-{
-    while (s.n && is_blank(s.p[0])) {
-        s.p++;
-        s.n--;
-    }
-    while (s.n && is_blank(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 static hop *new_hop(chain *c)
 {
     if (c->n == TRUSTED_HOPS) {
@@ -179,7 +163,7 @@ static void read_for(chain *c, sv_str value)
         const char *comma = at < end ? memchr(at, ',', (size_t)(end - at)) : NULL;
         hop *h = new_hop(c);
         if (h == NULL) return;
-        h->from = trim(cut(at, comma ? comma : end));
+        h->from = http_trim(cut(at, comma ? comma : end));
         if (comma == NULL) return;
         at = comma + 1;
     }
@@ -202,7 +186,7 @@ static bool read_pair(const char **at, const char *end, sv_str *name, sv_str *va
         *at = close + 1;
         return memchr(value->p, '\\', value->n) == NULL;
     }
-    while (p < end && *p != ';' && *p != ',' && !is_blank(*p))
+    while (p < end && *p != ';' && *p != ',' && !http_is_blank(*p))
         p++;
     *value = (sv_str){from, (uint32_t)(p - from)};
     *at = p;
@@ -226,7 +210,7 @@ static bool take_pair(hop *h, sv_str name, sv_str value)
 
 static const char *skip_blanks(const char *at, const char *end)
 {
-    while (at < end && is_blank(*at))
+    while (at < end && http_is_blank(*at))
         at++;
     return at;
 }

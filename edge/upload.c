@@ -49,6 +49,7 @@ struct upload {
     size_t piece_n;
     uint32_t ticket_n;
     char ticket[LIMIT_TICKET_BYTES];
+    char owner[FILE_ID + 1];
 };
 
 struct uploads {
@@ -104,6 +105,25 @@ void uploads_free(uploads *all)
 uint32_t uploads_open(const uploads *all)
 {
     return all->n;
+}
+
+uint32_t uploads_by(const uploads *all, const char *owner)
+{
+    const upload *u;
+    uint32_t n = 0;
+    TAILQ_FOREACH(u, &all->list, link)
+    n += strcmp(u->owner, owner) == 0;
+    return n;
+}
+
+uint32_t uploads_each(const uploads *all)
+{
+    return all->most < 8 ? 1 : all->most / 8;
+}
+
+void upload_owner(upload *u, const char *owner)
+{
+    snprintf(u->owner, sizeof u->owner, "%s", owner);
 }
 
 /* ---- receiving ---- */

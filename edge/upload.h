@@ -50,12 +50,19 @@ void uploads_free(uploads *all);
 /* Uploads there are, those without a client too. */
 uint32_t uploads_open(const uploads *all);
 
+/* Those of one user, by the name that upload_owner was given. */
+uint32_t uploads_by(const uploads *all, const char *owner);
+/* What one user may have of them: no more than an eighth, so that nobody keeps all others out. */
+uint32_t uploads_each(const uploads *all);
+
 /* For body_max of an exchange: all files and what a form has around them. */
 size_t uploads_body_max(const uploads *all);
 
 /* `r` is the exchange's request: its head is looked at and nothing of it kept. `trace` is copied. */
 int upload_begin(uploads *all, http_exchange *x, const http_request *r, const sv_trace *trace,
                  const upload_events *events, void *arg, upload **ret, sv_error *err);
+/* Copied; cut at 36 bytes. */
+void upload_owner(upload *u, const char *owner);
 /* May pause the exchange and lets it go on by itself. On an error the upload is over. */
 int upload_bytes(upload *u, sv_str bytes, sv_error *err);
 /* The body is complete. On an error the upload is over, else `done` comes. */

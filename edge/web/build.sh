@@ -13,27 +13,37 @@ for command in npm brotli gzip; do
     command -v $command >/dev/null || { echo "build.sh: $command is missing (Debian package $command)" >&2; exit 1; }
 done
 
+viewer=yes
 # The viewer; only when the lock file says that it is another. Builds may run side by side.
 (
     flock 9
     cd "$here"
     cmp -s package-lock.json node_modules/.samovar-lock || {
-        npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-        cp package-lock.json node_modules/.samovar-lock
+        npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 &&
+            cp package-lock.json node_modules/.samovar-lock
     }
-) 9<"$here/package-lock.json"
+) 9<"$here/package-lock.json" || viewer=no
 
 cp -r "$here"/*.html "$here/assets" "$here/docs" "$work"
-for file in swagger-ui-bundle.js swagger-ui.css; do
+[[ $viewer == yes ]] || {
+    echo "build.sh: npm could not fetch the viewer of the API reference; /docs says so" >&2
+    rm -r "$work/docs"
+    cp "$here/no-viewer.html" "$work/docs.html"
+    touch "$work/.no-viewer" # dev tries again next time
+}
+rm "$work/no-viewer.html"
+[[ $viewer == no ]] || for file in swagger-ui-bundle.js swagger-ui.css; do
     # Its source map is not served.
     sed '/^\/[/*]# sourceMappingURL=/d' "$here/node_modules/swagger-ui-dist/$file" >"$work/docs/$file"
 done
-cp "$here/node_modules/swagger-ui-dist/LICENSE" "$work/docs/LICENSE.txt"
-cp "$here/node_modules/swagger-ui-dist/swagger-ui-bundle.js.LICENSE.txt" "$work/docs/"
+[[ $viewer == no ]] || {
+    cp "$here/node_modules/swagger-ui-dist/LICENSE" "$work/docs/LICENSE.txt"
+    cp "$here/node_modules/swagger-ui-dist/swagger-ui-bundle.js.LICENSE.txt" "$work/docs/"
+}
 
 # A file gets its name when all that it names have theirs: modules import each other by ./NAME.
 cd "$work"
-mapfile -t left < <(find assets docs -type f ! -name '*.txt' | sort)
+mapfile -t left < <(find assets docs -type f ! -name '*.txt' 2>/dev/null | sort)
 while [[ ${#left[@]} -gt 0 ]]; do
     later=()
     for file in "${left[@]}"; do

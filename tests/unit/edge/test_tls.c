@@ -542,7 +542,18 @@ static void tickets_resume(void **state)
     ask(&h, k, GET("/sync"));
     TOLD(&h, k, "sync");
     assert_true(SSL_session_reused(k->ssl));
+    /* Each is used once: a resumed client has got the next one. */
+    SSL_SESSION *next = SSL_get1_session(k->ssl);
+    assert_ptr_not_equal(next, ticket);
+    SSL_set_shutdown(k->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     hang_up(k);
+    k = dial(&h, ctx);
+    SSL_set_session(k->ssl, next);
+    ask(&h, k, GET("/sync"));
+    TOLD(&h, k, "sync");
+    assert_true(SSL_session_reused(k->ssl));
+    hang_up(k);
+    SSL_SESSION_free(next);
     SSL_SESSION_free(ticket);
     SSL_CTX_free(ctx);
     h_close(&h);

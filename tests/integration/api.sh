@@ -39,6 +39,7 @@ platform_up SAMOVAR_SUPERVISOR_EDGES=2 SAMOVAR_LIMITS_SCALE=1000 SAMOVAR_EDGE_CO
 check "whoever comes is the operator at first" same "$(status_of GET /v1/models)" 200
 check "a key that is none of ours does no harm" same "$(status_of GET /v1/models -H 'authorization: Bearer sk-whatever')" 200
 check "a key that looks like ours must be one" same "$(status_of GET /v1/models -H 'authorization: Bearer sv_nothing')" 401
+until_ok 5 grep -q 'setup#token=svs_' "$WORK/up.log"
 SETUP=$(grep -o 'setup#token=svs_[0-9a-f]*' "$WORK/up.log" | tail -1)
 check "the log has a setup link" has "$SETUP" "token=svs_"
 req POST /api/auth/setup -H "$JSON" -d "{\"token\":\"${SETUP#*token=}\",\"email\":\"root@example.org\",\"password\":\"$PASSWORD\"}" >/dev/null

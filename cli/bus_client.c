@@ -3,6 +3,8 @@
 
 #include "error.h"
 #include "log.h"
+#include "seal.h"
+#include "sv_limits.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -79,19 +81,52 @@ int bus_client_call(bus_client *b, const char *target, sv_str request, uint32_t 
     return sv_fail(err, p.code, failed.field, failed.message[0] ? "%s" : NULL, failed.message);
 }
 
+int bus_answer(const sv_message *type, sv_str bytes, arena *a, void *ret, sv_error *err)
+{
+    char *copy = arena_copy(a, bytes);
+    if (copy == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    return message_decode(type, (sv_str){copy, bytes.n}, MESSAGE_LENIENT, a, ret, err);
+}
+
+static void wipe(buf *b)
+{
+    if (b->p) seal_wipe(b->p, b->n);
+    buf_free(b);
+}
+
+int bus_client_request(bus_client *b, const char *target, const sv_message *request_type,
+                       const void *request, uint32_t ttl_ms, const sv_message *type, arena *a,
+                       void *ret, sv_error *err)
+{
+    buf packed, reply;
+    buf_init(&packed, LIMIT_MESSAGE_BYTES);
+    buf_init(&reply, BUS_ANSWER_BYTES);
+    int rc = message_encode(request_type, request, &packed);
+    if (rc)
+        sv_fail(err, rc, NULL, NULL);
+    else
+        rc = bus_client_call(b, target, buf_str(&packed), ttl_ms, &reply, err);
+    if (rc == 0) rc = bus_answer(type, buf_str(&reply), a, ret, err);
+    wipe(&packed);
+    wipe(&reply);
+    return rc;
+}
+
 int bus_client_ask(bus_client *b, const char *target, const sv_message *type, uint32_t ttl_ms,
                    arena *a, void *ret, sv_error *err)
 {
-    buf reply;
-    buf_init(&reply, 4194304);
-    int rc = bus_client_call(b, target, (sv_str){"\x80", 1}, ttl_ms, &reply, err);
-    if (rc == 0) {
-        /* The decoded strings borrow from bytes that live as long as the arena. */
-        char *bytes = arena_copy(a, buf_str(&reply));
-        rc = bytes ? message_decode(type, (sv_str){bytes, (uint32_t)reply.n}, MESSAGE_LENIENT, a,
-                                    ret, err)
-                   : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    }
-    buf_free(&reply);
+    static const bus_empty nothing;
+    return bus_client_request(b, target, &bus_empty_msg, &nothing, ttl_ms, type, a, ret, err);
+}
+
+int bus_client_once(const config *c, const char *target, const sv_message *request_type,
+                    const void *request, uint32_t ttl_ms, const sv_message *type, arena *a,
+                    void *ret, sv_error *err)
+{
+    bus_client b = {NULL};
+    int rc = bus_client_open(&b, c, BUS_PATIENCE_MS, err);
+    if (rc == 0)
+        rc = bus_client_request(&b, target, request_type, request, ttl_ms, type, a, ret, err);
+    bus_client_close(&b);
     return rc;
 }

@@ -8,7 +8,7 @@
 #include "arena.h"
 #include "tool.h"
 
-enum { BUS_PATIENCE_MS = 3000 };
+enum { BUS_PATIENCE_MS = 3000, BUS_ANSWER_BYTES = 4 << 20 };
 
 typedef struct bus_client {
     sv_process *process;
@@ -20,8 +20,18 @@ void bus_client_close(bus_client *b);
 /* One call with msgpack in and out; the reply's body is appended to `reply`. */
 int bus_client_call(bus_client *b, const char *target, sv_str request, uint32_t ttl_ms, buf *reply,
                     sv_error *err);
-/* The same, with the answer decoded into `ret` (memory from `a`). */
+/* Decodes an answer whose bytes go away: what `ret` borrows is in the arena. */
+int bus_answer(const sv_message *type, sv_str bytes, arena *a, void *ret, sv_error *err);
+/* One call with structs in and out; `ret` borrows from the arena. The messages' bytes are wiped. */
+int bus_client_request(bus_client *b, const char *target, const sv_message *request_type,
+                       const void *request, uint32_t ttl_ms, const sv_message *type, arena *a,
+                       void *ret, sv_error *err);
+/* The same without anything to say. */
 int bus_client_ask(bus_client *b, const char *target, const sv_message *type, uint32_t ttl_ms,
                    arena *a, void *ret, sv_error *err);
+/* The same as bus_client_request over a connection of its own. */
+int bus_client_once(const config *c, const char *target, const sv_message *request_type,
+                    const void *request, uint32_t ttl_ms, const sv_message *type, arena *a,
+                    void *ret, sv_error *err);
 
 #endif

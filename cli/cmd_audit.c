@@ -3,7 +3,7 @@
 
 #include "csv.h"
 #include "error.h"
-#include "places.h"
+#include "listing.h"
 #include "store_work.h"
 
 #include <stdio.h>
@@ -11,54 +11,39 @@
 
 enum { LIST_MS = 10000, ANSWER_BYTES = 4 << 20 };
 
-static void print_event(const auth_audit_event *e)
+static void print_event(const void *item)
 {
-    char when[32] = "";
-    time_t s = (time_t)(e->at / 1000);
-    struct tm tm;
-    if (gmtime_r(&s, &tm)) strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    printf("%6lld  %-20s  %-18.*s %-36.*s  %-36.*s  %.*s\n", (long long)e->number, when,
-           SV_FMT(e->event), SV_FMT(e->actor), SV_FMT(e->target), SV_FMT(e->network));
+    const auth_audit_event *e = item;
+    char when[LISTING_TIME];
+    printf("%6lld  %-20s  %-18.*s %-36.*s  %-36.*s  %.*s\n", (long long)e->number,
+           listing_time(e->at, "-", when), SV_FMT(e->event), SV_FMT(e->actor), SV_FMT(e->target),
+           SV_FMT(e->network));
 }
 
-static int print_page(const auth_audit_reply *page, bool json, bool first)
+static int ask_page(places *p, const auth_audit_req *q, arena *a, auth_audit_reply *ret,
+                    sv_error *err)
 {
-    buf text;
-    buf_init(&text, ANSWER_BYTES);
-    const auth_audit_event *events = page->events.items;
-    int rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < page->events.n; i++) {
-        if (!json) {
-            print_event(&events[i]);
-            continue;
-        }
-        buf_puts(&text, first && i == 0 ? "[" : ",\n ");
-        rc = work_json(&auth_audit_event_msg, &events[i], &text);
-    }
-    if (json && rc == 0 && text.n) fwrite(text.p, 1, text.n, stdout);
-    buf_free(&text);
-    return rc;
+    arena_reset(a);
+    return place_call(p, &p->list[0], "audit", &auth_audit_req_msg, q, LIST_MS,
+                      &auth_audit_reply_msg, a, ret, err);
 }
 
 static int list(places *p, const auth_audit_req *filter, bool json, arena *a, sv_error *err)
 {
     auth_audit_req q = *filter;
-    bool first = true;
-    int rc;
-    if (!json)
-        printf("%6s  %-20s  %-18s %-36s  %-36s  %s\n", "NUMBER", "TIME", "EVENT", "BY", "TARGET",
-               "NETWORK");
+    listing l = {
+        &auth_audit_event_msg, print_event,
+        "NUMBER  TIME                  EVENT              BY"
+        "                                    TARGET                                NETWORK\n",
+        json, 0};
     do {
         auth_audit_reply page;
-        rc = place_call(p, &p->list[0], "audit", &auth_audit_req_msg, &q, LIST_MS,
-                        &auth_audit_reply_msg, a, &page, err);
-        if (rc == 0 && (rc = print_page(&page, json, first))) sv_fail(err, rc, NULL, NULL);
+        int rc = ask_page(p, &q, a, &page, err);
+        if (rc == 0) rc = listing_put(&l, &page.events, err);
         if (rc) return rc;
-        first = first && page.events.n == 0;
         q.after = page.next;
-        arena_reset(a);
     } while (q.after > 0);
-    if (json) puts(first ? "[]" : "]");
+    listing_end(&l);
     return 0;
 }
 
@@ -92,15 +77,13 @@ static int export_all(places *p, const auth_audit_req *filter, bool csv, arena *
         auth_audit_reply page;
         buf text;
         buf_init(&text, ANSWER_BYTES);
-        rc = place_call(p, &p->list[0], "audit", &auth_audit_req_msg, &q, LIST_MS,
-                        &auth_audit_reply_msg, a, &page, err);
+        rc = ask_page(p, &q, a, &page, err);
         for (uint32_t i = 0; rc == 0 && i < page.events.n; i++)
             if ((rc = export_line((auth_audit_event *)page.events.items + i, csv, &text)))
                 sv_fail(err, rc, NULL, NULL);
         if (rc == 0 && text.n) fwrite(text.p, 1, text.n, stdout);
         buf_free(&text);
         q.after = rc ? 0 : page.next;
-        arena_reset(a);
     } while (q.after > 0);
     return rc;
 }

@@ -2,57 +2,26 @@
  *  is printed on standard output, so that it can go straight into a file or a variable. */
 #include "commands.h"
 
-#include "bus_client.h"
 #include "error.h"
-#include "platform.h"
-#include "seal.h"
-#include "store_work.h"
-#include "sv_limits.h"
+#include "listing.h"
 
 #include <stdio.h>
 #include <time.h>
 
 enum { CALL_MS = 10000, ANSWER_BYTES = 4 << 20, LIST = 64, DAYS_MOST = 36500 };
 
-/* ---- the call ---- */
-
+/* A connection, and the memory of its last answer. */
 typedef struct link {
     bus_client bus;
-    arena memory; /* of the last answer */
+    arena memory;
 } link;
-
-static int link_open(link *l, const config *c, sv_error *err)
-{
-    l->bus = (bus_client){NULL};
-    arena_init(&l->memory, ANSWER_BYTES);
-    return bus_client_open(&l->bus, c, BUS_PATIENCE_MS, err);
-}
-
-static void link_close(link *l)
-{
-    bus_client_close(&l->bus);
-    arena_free(&l->memory);
-}
 
 static int ask(link *l, const char *target, const sv_message *request_type, const void *request,
                const sv_message *type, void *ret, sv_error *err)
 {
-    buf packed, reply;
-    buf_init(&packed, LIMIT_MESSAGE_BYTES);
-    buf_init(&reply, ANSWER_BYTES);
     arena_reset(&l->memory);
-    int rc = message_encode(request_type, request, &packed);
-    if (rc) sv_fail(err, rc, NULL, NULL);
-    if (rc == 0) rc = bus_client_call(&l->bus, target, buf_str(&packed), CALL_MS, &reply, err);
-    char *bytes = rc ? NULL : arena_copy(&l->memory, buf_str(&reply));
-    if (rc == 0 && bytes == NULL) rc = sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    if (rc == 0)
-        rc = message_decode(type, (sv_str){bytes, (uint32_t)reply.n}, MESSAGE_LENIENT, &l->memory,
-                            ret, err);
-    if (reply.p) seal_wipe(reply.p, reply.n);
-    buf_free(&packed);
-    buf_free(&reply);
-    return rc;
+    return bus_client_request(&l->bus, target, request_type, request, CALL_MS, type, &l->memory,
+                              ret, err);
 }
 
 /* ---- new ---- */
@@ -84,62 +53,33 @@ static int make(link *l, const wishes *w, sv_error *err)
 
 /* ---- ls ---- */
 
-static void print_time(int64_t ms, const char *none)
+static void print_key(const void *item)
 {
-    char when[32] = "";
-    time_t s = (time_t)(ms / 1000);
-    struct tm tm;
-    if (ms && gmtime_r(&s, &tm)) strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    printf("%-20s  ", ms ? when : none);
-}
-
-static void print_key(const auth_key *k)
-{
-    printf("%-36.*s  %-15.*s  ", SV_FMT(k->id), SV_FMT(k->shown));
-    print_time(k->expires, "never");
-    print_time(k->last_used, "never");
+    const auth_key *k = item;
+    char expires[LISTING_TIME], used[LISTING_TIME];
+    printf("%-36.*s  %-15.*s  %-20s  %-20s  ", SV_FMT(k->id), SV_FMT(k->shown),
+           listing_time(k->expires, "never", expires), listing_time(k->last_used, "never", used));
     for (uint32_t i = 0; i < k->scopes.n; i++)
         printf("%s%.*s", i ? "," : "", SV_FMT(k->scopes.items[i]));
     printf("  %.*s\n", SV_FMT(k->name));
 }
 
-static int print_page(const auth_keys_reply *page, bool json, uint64_t before)
-{
-    buf text;
-    const auth_key *keys = page->keys.items;
-    int rc = 0;
-    buf_init(&text, ANSWER_BYTES);
-    for (uint32_t i = 0; rc == 0 && i < page->keys.n; i++) {
-        if (!json) {
-            print_key(&keys[i]);
-            continue;
-        }
-        buf_puts(&text, before + i ? ",\n " : "[");
-        rc = work_json(&auth_key_msg, &keys[i], &text);
-    }
-    if (json && rc == 0 && text.n) fwrite(text.p, 1, text.n, stdout);
-    buf_free(&text);
-    return rc;
-}
-
 static int list(link *l, const char *user, bool json, sv_error *err)
 {
     char after[40] = "";
-    uint64_t n = 0;
-    if (!json)
-        printf("%-36s  %-15s  %-20s  %-20s  %s\n", "ID", "KEY", "EXPIRES", "LAST USED",
-               "SCOPES  NAME");
+    listing out = {&auth_key_msg, print_key,
+                   "ID                                    KEY              EXPIRES               "
+                   "LAST USED             SCOPES  NAME\n",
+                   json, 0};
     do {
-        auth_keys_req q = {.email = sv_cstr(user),
-                           .after = after[0] ? sv_cstr(after) : (sv_str){NULL, 0}};
+        auth_keys_req q = {.email = sv_cstr(user), .after = sv_cstr(after[0] ? after : NULL)};
         auth_keys_reply page;
         int rc = ask(l, "auth.keys", &auth_keys_req_msg, &q, &auth_keys_reply_msg, &page, err);
-        if (rc == 0 && (rc = print_page(&page, json, n))) sv_fail(err, rc, NULL, NULL);
+        if (rc == 0) rc = listing_put(&out, &page.keys, err);
         if (rc) return rc;
-        n += page.keys.n;
         snprintf(after, sizeof after, "%.*s", SV_FMT(page.next));
     } while (after[0]);
-    if (json) puts(n == 0 ? "[]" : "]");
+    listing_end(&out);
     return 0;
 }
 
@@ -205,16 +145,18 @@ static int run(const args *words, const wishes *w, bool json)
 {
     config *c = NULL;
     sv_error err = {.code = 0};
-    link l;
+    link l = {.bus = {NULL}};
     if (cli_config(NULL, &c)) return CLI_CONFIG;
-    int rc = link_open(&l, c, &err);
+    arena_init(&l.memory, ANSWER_BYTES);
+    int rc = bus_client_open(&l.bus, c, BUS_PATIENCE_MS, &err);
     const char *verb = words->word[0];
     if (rc == 0)
         rc = strcmp(verb, "new") == 0  ? make(&l, w, &err)
              : strcmp(verb, "ls") == 0 ? list(&l, w->user, json, &err)
                                        : drop(&l, words->word[1], &err);
     if (rc) cli_complain(&err);
-    link_close(&l);
+    bus_client_close(&l.bus);
+    arena_free(&l.memory);
     config_free(c);
     return rc == 0 && fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
 }

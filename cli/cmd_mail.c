@@ -3,7 +3,7 @@
 #include "commands.h"
 
 #include "error.h"
-#include "places.h"
+#include "listing.h"
 #include "store_work.h"
 #include "uuid.h"
 
@@ -12,42 +12,6 @@
 #include <time.h>
 
 enum { ASK_MS = 10000, ANSWER_BYTES = 4 << 20, TEST_MS = 90000, TEST_LOOK_MS = 200 };
-
-static int complain(const sv_error *err)
-{
-    cli_complain(err);
-    return CLI_FAILED;
-}
-
-/* One call over a connection of its own; `ret` borrows from the arena. */
-static int ask(const config *c, const char *target, const sv_message *request_type,
-               const void *request, const sv_message *type, arena *a, void *ret, sv_error *err)
-{
-    bus_client bus = {NULL};
-    buf packed, reply;
-    buf_init(&packed, LIMIT_MESSAGE_BYTES);
-    buf_init(&reply, ANSWER_BYTES);
-    int rc = message_encode(request_type, request, &packed);
-    if (rc) sv_fail(err, rc, NULL, NULL);
-    if (rc == 0) rc = bus_client_open(&bus, c, BUS_PATIENCE_MS, err);
-    if (rc == 0) rc = bus_client_call(&bus, target, buf_str(&packed), ASK_MS, &reply, err);
-    char *bytes = rc ? NULL : arena_copy(a, buf_str(&reply));
-    if (rc == 0 && bytes == NULL) rc = sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    if (rc == 0)
-        rc = message_decode(type, (sv_str){bytes, (uint32_t)reply.n}, MESSAGE_LENIENT, a, ret, err);
-    bus_client_close(&bus);
-    buf_free(&packed);
-    buf_free(&reply);
-    return rc;
-}
-
-static void time_text(int64_t unix_ms, char to[32])
-{
-    time_t s = (time_t)(unix_ms / 1000);
-    struct tm tm;
-    snprintf(to, 32, "-");
-    if (unix_ms && gmtime_r(&s, &tm)) strftime(to, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
 
 /* Appends a member of a JSON object. */
 static void put_member(buf *out, const char *name, sv_str value)
@@ -59,64 +23,34 @@ static void put_member(buf *out, const char *name, sv_str value)
 
 /* ---- ls ---- */
 
-static void print_mail(const mail_info *m)
+static void print_mail(const void *item)
 {
-    char created[32], next[32];
-    time_text(m->created, created);
-    time_text(m->next, next);
-    printf("%-36.*s %-20s %-7.*s %5lld %-20s %-18.*s %-32.*s  %.*s\n", SV_FMT(m->id), created,
-           SV_FMT(m->state), (long long)m->tries, next, SV_FMT(m->template), SV_FMT(m->to),
-           SV_FMT(m->error));
-}
-
-static int print_page(const mail_list_reply *page, bool json, uint64_t before)
-{
-    buf text;
-    buf_init(&text, ANSWER_BYTES);
-    const mail_info *mails = page->mails.items;
-    int rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < page->mails.n; i++) {
-        if (!json) {
-            print_mail(&mails[i]);
-            continue;
-        }
-        buf_puts(&text, before + i ? ",\n " : "[");
-        rc = work_json(&mail_info_msg, &mails[i], &text);
-    }
-    if (json && rc == 0 && text.n) fwrite(text.p, 1, text.n, stdout);
-    buf_free(&text);
-    return rc;
+    const mail_info *m = item;
+    char created[LISTING_TIME], next[LISTING_TIME];
+    printf("%-36.*s %-20s %-7.*s %5lld %-20s %-18.*s %-32.*s  %.*s\n", SV_FMT(m->id),
+           listing_time(m->created, "-", created), SV_FMT(m->state), (long long)m->tries,
+           listing_time(m->next, "-", next), SV_FMT(m->template), SV_FMT(m->to), SV_FMT(m->error));
 }
 
 static int list(const config *c, const char *state, bool json)
 {
-    places p;
-    arena a;
-    sv_error err = {.code = 0};
-    char after[701] = "";
-    uint64_t n = 0;
-    int rc = places_find(&p, c, "mail", &err);
-    arena_init(&a, ANSWER_BYTES);
-    if (rc == 0 && !json)
-        printf("%-36s %-20s %-7s %5s %-20s %-18s %-32s  %s\n", "ID", "CREATED", "STATE", "TRIES",
-               "NEXT", "TEMPLATE", "TO", "ERROR");
-    while (rc == 0) {
-        mail_list_req q = {.state = state ? sv_cstr(state) : (sv_str){NULL, 0},
-                           .after = after[0] ? sv_cstr(after) : (sv_str){NULL, 0}};
-        mail_list_reply page;
-        rc = place_call(&p, &p.list[0], "list", &mail_list_req_msg, &q, ASK_MS,
-                        &mail_list_reply_msg, &a, &page, &err);
-        if (rc == 0 && (rc = print_page(&page, json, n))) sv_fail(&err, rc, NULL, NULL);
-        n += rc ? 0 : page.mails.n;
-        if (rc || page.next.n == 0) break;
-        snprintf(after, sizeof after, "%.*s", SV_FMT(page.next));
-        arena_reset(&a);
-    }
-    if (rc == 0 && json) puts(n == 0 ? "[]" : "]");
-    if (rc) complain(&err);
-    arena_free(&a);
-    places_free(&p);
-    return rc == 0 && fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
+    mail_list_req q = {.state = sv_cstr(state)};
+    mail_list_reply page;
+    listing l = {&mail_info_msg, print_mail,
+                 "ID                                   CREATED              STATE   TRIES NEXT"
+                 "                 TEMPLATE           TO                                ERROR\n",
+                 json, 0};
+    const listing_pages pages = {.service = "mail",
+                                 .method = "list",
+                                 .request_type = &mail_list_req_msg,
+                                 .reply_type = &mail_list_reply_msg,
+                                 .request = &q,
+                                 .reply = &page,
+                                 .after = &q.after,
+                                 .items = &page.mails,
+                                 .next = &page.next,
+                                 .ttl_ms = ASK_MS};
+    return listing_all(&l, c, &pages);
 }
 
 /* ---- show ---- */
@@ -154,10 +88,11 @@ static int show(const config *c, const char *id, bool json)
     mail_show_reply r;
     arena a;
     arena_init(&a, ANSWER_BYTES);
-    int rc = ask(c, "mail.show", &mail_id_req_msg, &q, &mail_show_reply_msg, &a, &r, &err);
+    int rc = bus_client_once(c, "mail.show", &mail_id_req_msg, &q, ASK_MS, &mail_show_reply_msg, &a,
+                             &r, &err);
     if (rc == 0 && r.mail == NULL) rc = sv_fail(&err, SV_E_MALFORMED, "mail", NULL);
     if (rc == 0 && r.mail && (rc = print_shown(&r, json))) sv_fail(&err, rc, NULL, NULL);
-    if (rc) complain(&err);
+    if (rc) cli_complain(&err);
     arena_free(&a);
     return rc == 0 && fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
 }
@@ -171,10 +106,11 @@ static int change(const config *c, const char *id, const char *target, const cha
     mail_reply r;
     arena a;
     arena_init(&a, ANSWER_BYTES);
-    int rc = ask(c, target, &mail_id_req_msg, &q, &mail_reply_msg, &a, &r, &err);
+    int rc =
+        bus_client_once(c, target, &mail_id_req_msg, &q, ASK_MS, &mail_reply_msg, &a, &r, &err);
     if (rc == 0 && r.mail == NULL) rc = sv_fail(&err, SV_E_MALFORMED, "mail", NULL);
     if (rc || r.mail == NULL)
-        complain(&err);
+        cli_complain(&err);
     else
         printf("the mail to %.*s %s\n", SV_FMT(r.mail->to), done);
     arena_free(&a);
@@ -211,8 +147,9 @@ static int follow(const config *c, const char *id, arena *a)
     for (int i = 0; i < TEST_MS / TEST_LOOK_MS; i++) {
         sv_error err = {.code = 0};
         mail_show_reply r;
-        int rc = ask(c, "mail.show", &mail_id_req_msg, &q, &mail_show_reply_msg, a, &r, &err);
-        if (rc) return complain(&err);
+        int rc = bus_client_once(c, "mail.show", &mail_id_req_msg, &q, ASK_MS, &mail_show_reply_msg,
+                                 a, &r, &err);
+        if (rc) return cli_complain(&err);
         int exit_code = r.mail ? judge(r.mail) : -1;
         if (exit_code >= 0) return exit_code;
         arena_reset(a);
@@ -231,13 +168,14 @@ static int test(const config *c, const char *address, const char *locale)
     mail_send_req q = {.id = sv_cstr(id),
                        .to = sv_cstr(address),
                        .template = sv_cstr("test"),
-                       .locale = locale ? sv_cstr(locale) : (sv_str){NULL, 0}};
+                       .locale = sv_cstr(locale)};
     mail_send_reply r;
     arena a;
     arena_init(&a, ANSWER_BYTES);
-    int rc = ask(c, "mail.send", &mail_send_req_msg, &q, &mail_send_reply_msg, &a, &r, &err);
+    int rc = bus_client_once(c, "mail.send", &mail_send_req_msg, &q, ASK_MS, &mail_send_reply_msg,
+                             &a, &r, &err);
     arena_reset(&a);
-    int exit_code = rc ? complain(&err) : follow(c, id, &a);
+    int exit_code = rc ? cli_complain(&err) : follow(c, id, &a);
     arena_free(&a);
     return exit_code;
 }

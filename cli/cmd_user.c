@@ -2,47 +2,35 @@
  *  over the bus: it is in no argument and no environment of any process. */
 #include "commands.h"
 
-#include "bus_client.h"
 #include "error.h"
-#include "places.h"
+#include "listing.h"
 #include "seal.h"
-#include "store_work.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { ADD_MS = 30000, LIST_MS = 10000, ANSWER_BYTES = 4 << 20, PASSWORD_LINE = 4096 };
+enum { CHANGE_MS = 30000, LIST_MS = 10000, ANSWER_BYTES = 4 << 20, PASSWORD_LINE = 4096 };
 
-static int complain(const sv_error *err)
+/* A change of an account: says what it is now. */
+static int change(const config *c, const char *target, const sv_message *type, const void *request,
+                  const char *now, bool with_id)
 {
-    cli_complain(err);
-    return CLI_FAILED;
-}
-
-/* Calls the auth actor; `ret` borrows from the arena. */
-static int ask(const config *c, const char *target, const sv_message *request_type,
-               const void *request, const sv_message *type, arena *a, void *ret, sv_error *err)
-{
-    bus_client bus = {NULL};
-    buf packed, reply;
-    buf_init(&packed, LIMIT_MESSAGE_BYTES);
-    buf_init(&reply, ANSWER_BYTES);
-    int rc = message_encode(request_type, request, &packed);
-    if (rc) sv_fail(err, rc, NULL, NULL);
-    if (rc == 0) rc = bus_client_open(&bus, c, BUS_PATIENCE_MS, err);
-    if (rc == 0) rc = bus_client_call(&bus, target, buf_str(&packed), ADD_MS, &reply, err);
-    char *bytes = rc ? NULL : arena_copy(a, buf_str(&reply));
-    if (rc == 0 && bytes == NULL) rc = sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    if (rc == 0)
-        rc = message_decode(type, (sv_str){bytes, (uint32_t)reply.n}, MESSAGE_LENIENT, a, ret, err);
-    bus_client_close(&bus);
-    if (packed.p) seal_wipe(packed.p, packed.n);
-    buf_free(&packed);
-    buf_free(&reply);
-    return rc;
+    sv_error err = {.code = 0};
+    auth_user_reply reply;
+    arena a;
+    arena_init(&a, ANSWER_BYTES);
+    int rc = bus_client_once(c, target, type, request, CHANGE_MS, &auth_user_reply_msg, &a, &reply,
+                             &err);
+    if (rc == 0 && reply.user == NULL) rc = sv_fail(&err, SV_E_MALFORMED, "user", NULL);
+    if (rc)
+        cli_complain(&err);
+    else
+        printf("%.*s %s%s%.*s\n", SV_FMT(reply.user->email), now, with_id ? ", id " : "",
+               with_id ? (int)reply.user->id.n : 0, reply.user->id.p);
+    arena_free(&a);
+    return rc ? CLI_FAILED : CLI_OK;
 }
 
 /* ---- add ---- */
@@ -77,34 +65,19 @@ typedef struct wish {
     bool admin, from_stdin, two_factor, json;
 } wish;
 
-static sv_str text_of(const char *s)
-{
-    return s ? sv_cstr(s) : (sv_str){NULL, 0};
-}
-
 static int add(const config *c, const wish *w)
 {
     char line[PASSWORD_LINE];
-    sv_error err = {.code = 0};
     auth_user_add_req q = {.email = sv_cstr(w->email),
-                           .name = text_of(w->name),
+                           .name = sv_cstr(w->name),
                            .admin = w->admin,
-                           .tier = text_of(w->tier)};
-    auth_user_reply reply;
-    arena a;
+                           .tier = sv_cstr(w->tier)};
     int exit_code = read_password(line, &q.password);
     if (exit_code) return exit_code;
-    arena_init(&a, ANSWER_BYTES);
-    int rc =
-        ask(c, "auth.user_add", &auth_user_add_req_msg, &q, &auth_user_reply_msg, &a, &reply, &err);
+    exit_code = change(c, "auth.user_add", &auth_user_add_req_msg, &q,
+                       w->admin ? "is an administrator now" : "is a user now", true);
     seal_wipe(line, sizeof line);
-    if (rc)
-        complain(&err);
-    else
-        printf("%.*s is %s now, id %.*s\n", SV_FMT(reply.user->email),
-               w->admin ? "an administrator" : "a user", SV_FMT(reply.user->id));
-    arena_free(&a);
-    return rc ? CLI_FAILED : CLI_OK;
+    return exit_code;
 }
 
 /* ---- reset ---- */
@@ -112,111 +85,63 @@ static int add(const config *c, const wish *w)
 static int reset(const config *c, const wish *w)
 {
     char line[PASSWORD_LINE];
-    sv_error err = {.code = 0};
     auth_user_reset_req q = {.email = sv_cstr(w->email), .two_factor = w->two_factor};
-    auth_user_reply reply;
-    arena a;
     int exit_code = w->from_stdin ? read_password(line, &q.password) : CLI_OK;
     if (exit_code) return exit_code;
-    arena_init(&a, ANSWER_BYTES);
-    int rc = ask(c, "auth.user_reset", &auth_user_reset_req_msg, &q, &auth_user_reply_msg, &a,
-                 &reply, &err);
+    exit_code = change(c, "auth.user_reset", &auth_user_reset_req_msg, &q,
+                       !w->two_factor ? "has another password; its sessions have ended"
+                       : w->from_stdin
+                           ? "has another password and no second factor; its sessions have ended"
+                           : "has no second factor; its sessions have ended",
+                       false);
     seal_wipe(line, sizeof line);
-    if (rc)
-        complain(&err);
-    else
-        printf("%.*s has %s; its sessions have ended\n", SV_FMT(reply.user->email),
-               !w->two_factor  ? "another password"
-               : w->from_stdin ? "another password and no second factor"
-                               : "no second factor");
-    arena_free(&a);
-    return rc ? CLI_FAILED : CLI_OK;
+    return exit_code;
 }
 
 /* ---- disable, enable ---- */
 
 static int flip(const config *c, const char *email, bool enable)
 {
-    sv_error err = {.code = 0};
     auth_user_disable_req q = {.email = sv_cstr(email), .enable = enable};
-    auth_user_reply reply;
-    arena a;
-    arena_init(&a, ANSWER_BYTES);
-    int rc = ask(c, "auth.user_disable", &auth_user_disable_req_msg, &q, &auth_user_reply_msg, &a,
-                 &reply, &err);
-    if (rc)
-        complain(&err);
-    else
-        printf("%.*s %s\n", SV_FMT(reply.user->email),
-               enable ? "can log in again" : "cannot log in any more; its sessions have ended");
-    arena_free(&a);
-    return rc ? CLI_FAILED : CLI_OK;
+    return change(c, "auth.user_disable", &auth_user_disable_req_msg, &q,
+                  enable ? "can log in again" : "cannot log in any more; its sessions have ended",
+                  false);
 }
 
 /* ---- ls ---- */
 
-static void print_user(const auth_user_info *u)
+static void print_user(const void *item)
 {
-    char when[32] = "never";
-    time_t s = (time_t)(u->last_login / 1000);
-    struct tm tm;
-    if (u->last_login && gmtime_r(&s, &tm)) strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    const auth_user_info *u = item;
+    char when[LISTING_TIME];
     printf("%-40.*s %-8s %-7s %-7.*s %-3s %-8s %-20s  %.*s\n", SV_FMT(u->email),
            u->disabled ? "disabled" : "active",
            u->admin     ? "admin"
            : u->service ? "service"
                         : "user",
-           SV_FMT(u->tier), u->two_factor ? "yes" : "no", u->verified ? "yes" : "no", when,
-           SV_FMT(u->name));
-}
-
-static int print_page(const auth_user_list_reply *page, bool json, uint64_t before)
-{
-    buf text;
-    buf_init(&text, ANSWER_BYTES);
-    const auth_user_info *users = page->users.items;
-    int rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < page->users.n; i++) {
-        if (!json) {
-            print_user(&users[i]);
-            continue;
-        }
-        buf_puts(&text, before + i ? ",\n " : "[");
-        rc = work_json(&auth_user_info_msg, &users[i], &text);
-    }
-    if (json && rc == 0 && text.n) fwrite(text.p, 1, text.n, stdout);
-    buf_free(&text);
-    return rc;
+           SV_FMT(u->tier), u->two_factor ? "yes" : "no", u->verified ? "yes" : "no",
+           listing_time(u->last_login, "never", when), SV_FMT(u->name));
 }
 
 static int list(const config *c, bool json)
 {
-    places p;
-    arena a;
-    sv_error err = {.code = 0};
-    char after[255] = "";
-    uint64_t n = 0;
-    int rc = places_find(&p, c, "auth", &err);
-    arena_init(&a, ANSWER_BYTES);
-    if (rc == 0 && !json)
-        printf("%-40s %-8s %-7s %-7s %-3s %-8s %-20s  %s\n", "EMAIL", "STATE", "KIND", "TIER",
-               "2FA", "VERIFIED", "LAST LOGIN", "NAME");
-    while (rc == 0) {
-        auth_user_list_req q = {.after = after[0] ? sv_cstr(after) : (sv_str){NULL, 0}};
-        auth_user_list_reply page;
-        rc = place_call(&p, &p.list[0], "user_list", &auth_user_list_req_msg, &q, LIST_MS,
-                        &auth_user_list_reply_msg, &a, &page, &err);
-        if (rc == 0 && (rc = print_page(&page, json, n))) sv_fail(&err, rc, NULL, NULL);
-        n += rc ? 0 : page.users.n;
-        if (rc || page.next.n == 0) break;
-        snprintf(after, sizeof after, "%.*s", SV_FMT(page.next));
-        arena_reset(&a);
-    }
-    if (rc == 0 && json) puts(n == 0 ? "[]" : "]");
-    if (rc) complain(&err);
-    arena_free(&a);
-    places_free(&p);
-    return rc == 0 && fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
+    auth_user_list_req q = {.after = {NULL, 0}};
+    auth_user_list_reply page;
+    listing l = {&auth_user_info_msg, print_user,
+                 "EMAIL                                    STATE    KIND    TIER    2FA VERIFIED "
+                 "LAST LOGIN            NAME\n",
+                 json, 0};
+    const listing_pages pages = {.service = "auth",
+                                 .method = "user_list",
+                                 .request_type = &auth_user_list_req_msg,
+                                 .reply_type = &auth_user_list_reply_msg,
+                                 .request = &q,
+                                 .reply = &page,
+                                 .after = &q.after,
+                                 .items = &page.users,
+                                 .next = &page.next,
+                                 .ttl_ms = LIST_MS};
+    return listing_all(&l, c, &pages);
 }
 
 /* ---- the command ---- */

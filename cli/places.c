@@ -226,12 +226,7 @@ static int ask_program(places *p, const place *e, const char *what, const char *
     buf_init(&packed, REPLY_BYTES);
     int rc = run_program(p, e, what, word, -1, &line, err);
     if (rc == 0) rc = message_from_json(type, buf_str(&line), &packed, err);
-    if (rc == 0) {
-        char *bytes = arena_copy(a, buf_str(&packed));
-        rc = bytes ? message_decode(type, (sv_str){bytes, (uint32_t)packed.n}, MESSAGE_LENIENT, a,
-                                    ret, err)
-                   : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    }
+    if (rc == 0) rc = bus_answer(type, buf_str(&packed), a, ret, err);
     buf_free(&line);
     buf_free(&packed);
     return rc;
@@ -316,12 +311,7 @@ static int ask_actor(places *p, const place *e, const char *what, const sv_messa
                     .max_reply = REPLY_BYTES,
                     .stream = fd >= 0};
     rc = call(p, &r, &t, err);
-    if (rc == 0) {
-        char *bytes = arena_copy(a, buf_str(&t.reply));
-        rc = bytes ? message_decode(type, (sv_str){bytes, (uint32_t)t.reply.n}, MESSAGE_LENIENT, a,
-                                    ret, err)
-                   : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    }
+    if (rc == 0) rc = bus_answer(type, buf_str(&t.reply), a, ret, err);
     buf_free(&t.reply);
     return rc;
 }
@@ -367,10 +357,7 @@ static int call_actor(places *p, const place *e, const char *method, sv_str requ
     snprintf(target, sizeof target, "%s.%s", e->name, method);
     buf_init(&reply, REPLY_BYTES);
     rc = bus_client_call(&p->bus, target, request, ttl_ms, &reply, err);
-    char *bytes = rc ? NULL : arena_copy(a, buf_str(&reply));
-    if (rc == 0 && bytes == NULL) rc = sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    if (rc == 0)
-        rc = message_decode(type, (sv_str){bytes, (uint32_t)reply.n}, MESSAGE_LENIENT, a, ret, err);
+    if (rc == 0) rc = bus_answer(type, buf_str(&reply), a, ret, err);
     buf_free(&reply);
     return rc;
 }

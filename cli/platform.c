@@ -25,10 +25,11 @@ bool cli_args(const args_spec *spec, int argc, char **argv, args *ret, int *ret_
     return rc == ARGS_RUN;
 }
 
-void cli_complain(const sv_error *err)
+int cli_complain(const sv_error *err)
 {
     fprintf(stderr, "samovar: %s: %s%s%s%s\n", sv_error_lookup(err->code)->name, err->message,
             err->detail[0] ? " (" : "", err->detail, err->detail[0] ? ")" : "");
+    return CLI_FAILED;
 }
 
 int cli_config(const char *file, config **ret)

@@ -17,8 +17,8 @@ enum { PLATFORM_PATH = PATH_MAX };
 bool cli_args(const args_spec *spec, int argc, char **argv, args *ret, int *ret_exit);
 /* Loads the configuration; prints every problem. `file` NULL: where config.h looks. */
 int cli_config(const char *file, config **ret);
-/* Prints "samovar: CODE: MESSAGE (DETAIL)" on standard error. */
-void cli_complain(const sv_error *err);
+/* Prints "samovar: CODE: MESSAGE (DETAIL)" on standard error; CLI_FAILED. */
+int cli_complain(const sv_error *err);
 /* "table" or "json" of -o; prints what is allowed otherwise. */
 bool cli_output(const char *word, bool *ret_json);
 

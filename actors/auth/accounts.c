@@ -147,6 +147,20 @@ int auth_sessions(sv_call *call, const void *request)
     return rc ? rc : sv_reply(call, &(auth_sessions_reply){.sessions = {list.items, list.n}});
 }
 
+/* An API key works in one organization and hears of no other. */
+static int show_only_keys_org(sv_call *call, auth_me_result *me)
+{
+    auth_caller who;
+    uint32_t n = 0;
+    if (sv_call_ticket(call).n == 0) return 0;
+    int rc = auth_caller_user(call, &who);
+    if (rc || who.key[0] == 0) return rc;
+    for (uint32_t i = 0; i < me->n; i++)
+        if (sv_str_is(me->orgs[i].id, who.org)) me->orgs[n++] = me->orgs[i];
+    me->n = n;
+    return 0;
+}
+
 int auth_me(sv_call *call, const void *request)
 {
     const auth_who_req *q = request;
@@ -154,6 +168,7 @@ int auth_me(sv_call *call, const void *request)
     auth_me_result me;
     int rc = auth_who_of(call, q->email, &who);
     if (rc == 0) rc = auth_named(call, store_read(call, auth_me_read, &who, &me));
+    if (rc == 0) rc = show_only_keys_org(call, &me);
     if (rc) return rc;
     auth_user_info info = auth_user_show(&me.user);
     return sv_reply(call, &(auth_me_reply){.user = &info, .orgs = {me.orgs, me.n}});
@@ -233,7 +248,7 @@ int auth_audit(sv_call *call, const void *request)
 {
     auth_audit_page page;
     auth_caller by;
-    auth_audit_ask ask = {.request = request, .any = auth_caller_admin(call, &by) == 0};
+    auth_audit_ask ask = {.request = request, .any = auth_caller_ask_admin(call, &by) == 0};
     int rc = 0;
     if (!ask.any) {
         *sv_call_error(call) = (sv_error){.code = 0};
@@ -244,6 +259,7 @@ int auth_audit(sv_call *call, const void *request)
         memcpy(ask.org, by.org, sizeof ask.org);
     }
     if (rc == 0) rc = store_read(call, auth_audit_for, &ask, &page);
+    if (rc == SV_E_ROLE) return auth_caller_denied(call, &by, rc);
     if (rc) return rc;
     return sv_reply(call, &(auth_audit_reply){.events = {page.items, page.n}, .next = page.next});
 }

@@ -68,7 +68,7 @@ static int choose(sv_call *call, sv_str word, const char *field, const char *off
                   bool *ret_set, bool *ret)
 {
     *ret_set = word.p != NULL;
-    *ret = sv_str_is(word, on);
+    *ret = *ret_set && sv_str_is(word, on);
     if (!*ret_set || *ret || sv_str_is(word, off)) return 0;
     return sv_fail(sv_call_error(call), SV_E_INVALID, field, "%s must be %s or %s.", field, off,
                    on);

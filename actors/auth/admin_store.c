@@ -114,12 +114,7 @@ static int say(store_tx *tx, const char *event, const char *actor, sv_str user, 
 static int admin_still(store_tx *tx, sv_str user)
 {
     user_row row, like = {.admin = true};
-    store_range range = {.table = &auth_users,
-                         .index = "by_admin",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1};
+    store_range range = auth_same(&auth_users, "by_admin", &like, 1, 0);
     store_scan *scan;
     bool other = false;
     int rc = store_scan_open(tx, &range, &scan);
@@ -135,12 +130,7 @@ static int admin_still(store_tx *tx, sv_str user)
 static int end_acting(store_tx *tx, sv_str admin)
 {
     session_row row, like = {.impersonator = admin};
-    store_range range = {.table = &auth_sessions_table,
-                         .index = "by_impersonator",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1};
+    store_range range = auth_same(&auth_sessions_table, "by_impersonator", &like, 1, 0);
     store_scan *scan;
     int rc = store_scan_open(tx, &range, &scan);
     if (rc) return rc;

@@ -87,8 +87,9 @@ sv_handler auth_key_new, auth_keys, auth_key_one, auth_key_delete, auth_key_chec
     auth_service_new, auth_grant_new, auth_grant_end, auth_delegate;
 /* 0, or SV_E_UNAVAILABLE as long as the keys are not read: before a session is written. */
 int auth_keys_ready(const auth *a, sv_error *err);
-/* Appends an access token with a new jti. */
-int auth_sign(const auth *a, const auth_claims *c, buf *out, sv_error *err);
+/* Appends an access token with a new jti, which is dated `at_ms`: of the write that read the claims.
+ * The moment of signing would be behind a revocation whose batch began before it. */
+int auth_sign(const auth *a, const auth_claims *c, int64_t at_ms, buf *out, sv_error *err);
 /* Tokens are dated to the second: one of the very second of a revocation would not hold. Waits for the
  * next one then and reads again what the user may. On a fiber, before auth_sign. */
 int auth_claims_settle(sv_call *call, auth_login_result *r);

@@ -31,7 +31,8 @@ enum {
     TRIES_FREE = 5,                      /* the fifth wrong try begins a delay */
     TRIES_WINDOW_MS = 15 * 60 * 1000,
     TRIES_FIRST_MS = 30 * 1000,
-    TRIES_MOST_MS = 15 * 60 * 1000
+    TRIES_MOST_MS = 15 * 60 * 1000,
+    TRIES_HOME_DAYS = 90
 };
 
 extern const sv_message user_row_msg, org_row_msg, member_row_msg, session_row_msg, refresh_row_msg,
@@ -43,6 +44,16 @@ extern const store_table auth_users, auth_orgs, auth_members, auth_invitations_t
 extern const sv_message revocation_row_msg, revocation_head_msg, key_row_msg, grant_row_msg;
 extern const store_table auth_revocations_table, auth_revocation_head, auth_keys_table, auth_grants;
 extern const store_schema auth_schema;
+
+/* ---- rows by a value (find.c) ---- */
+
+/* The rows whose first n fields of an index (NULL: of the key) are those of `like`; limit 0: all. */
+store_range auth_same(const store_table *table, const char *index, const void *like, uint32_t n,
+                      uint32_t limit);
+/* The first of them, read for writing again. `row_id` is its key, inside of it; that text lives as long
+ * as the transaction's arena. SV_E_NOT_FOUND. */
+int auth_find(store_tx *tx, const store_table *table, const char *index, const void *like,
+              void *row, sv_str *row_id);
 
 /* ---- users (users.c) ---- */
 
@@ -124,9 +135,18 @@ int auth_me_read(store_tx *tx, const void *in, void *out);
 int tries_blocked(store_tx *tx, const uint8_t name[WORDS_HASH], int64_t *ret_ms);
 /* Not more than once in `ms`: *ret_may, and then not again before. */
 int tries_pause(store_tx *tx, const uint8_t name[WORDS_HASH], int64_t ms, bool *ret_may);
+/* One of at most `most` in a window of `window_ms`. *ret_wait_ms is over 0 when there were as many. */
+int tries_within(store_tx *tx, const uint8_t name[WORDS_HASH], int64_t most, int64_t window_ms,
+                 int64_t *ret_wait_ms);
 /* One more. *ret_blocks: a delay began. */
 int tries_add(store_tx *tx, const uint8_t name[WORDS_HASH], bool *ret_blocks);
 int tries_forget(store_tx *tx, const uint8_t name[WORDS_HASH]);
+/* The network is one that the account was logged in from, for TRIES_HOME_DAYS: tries from there have
+ * a counter of their own. */
+int tries_at_home(store_tx *tx, const char *email, const char *network);
+/* Name of the account's counter for tries from there: `common`, unless it is such a network. */
+int tries_account(store_tx *tx, const char *email, const char *network,
+                  const uint8_t common[WORDS_HASH], uint8_t ret[WORDS_HASH]);
 
 /* ---- passwords and sessions (login.c, sessions.c) ---- */
 

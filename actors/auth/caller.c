@@ -86,7 +86,7 @@ static int denied(store_tx *tx, const void *in, void *out)
 }
 
 /* The refusal is an event of the platform's chain; the answer stays what it was. */
-static int note_refusal(sv_call *call, const auth_caller *c, int rc)
+int auth_caller_denied(sv_call *call, const auth_caller *c, int rc)
 {
     sv_error said = *sv_call_error(call);
     auth_event e = {.event = "access.denied",
@@ -98,10 +98,11 @@ static int note_refusal(sv_call *call, const auth_caller *c, int rc)
     return rc;
 }
 
-int auth_caller_admin(sv_call *call, auth_caller *ret)
+int auth_caller_ask_admin(sv_call *call, auth_caller *ret)
 {
     ticket t;
     sv_error *err = sv_call_error(call);
+    *ret = (auth_caller){.operator= false };
     if (sv_call_ticket(call).n == 0) {
         int refused = auth_operator_only(call);
         if (refused) return refused;
@@ -116,7 +117,13 @@ int auth_caller_admin(sv_call *call, auth_caller *ret)
         rc = sv_fail(err, SV_E_ROLE, NULL, "This is for administrators of the platform.");
     if (rc == 0 && ret->key[0] && !among(t.scopes, t.n_scopes, "admin"))
         rc = sv_fail(err, SV_E_SCOPE, NULL, NULL);
-    return rc ? note_refusal(call, ret, rc) : 0;
+    return rc;
+}
+
+int auth_caller_admin(sv_call *call, auth_caller *ret)
+{
+    int rc = auth_caller_ask_admin(call, ret);
+    return rc && ret->user[0] ? auth_caller_denied(call, ret, rc) : rc;
 }
 
 int auth_not_impersonated(sv_call *call)

@@ -25,6 +25,10 @@ int auth_caller_user(sv_call *call, auth_caller *ret);
 /* A platform administrator or the operator; an API key needs the scope admin. Nobody while he acts
  * as somebody else. SV_E_ROLE, SV_E_SCOPE. */
 int auth_caller_admin(sv_call *call, auth_caller *ret);
+/* The same, where others may come too: the refusal is no event. */
+int auth_caller_ask_admin(sv_call *call, auth_caller *ret);
+/* Writes the event of a refusal into the platform's chain. Returns rc, and the call's error stays. */
+int auth_caller_denied(sv_call *call, const auth_caller *c, int rc);
 /* SV_E_DENIED while an administrator acts as the user: for what only the user himself may do. */
 int auth_not_impersonated(sv_call *call);
 

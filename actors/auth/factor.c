@@ -20,12 +20,7 @@ int half_begin(store_tx *tx, const char *id, const char *user)
 int half_drop(store_tx *tx, sv_str user)
 {
     half_row row, like = {.user = user};
-    store_range range = {.table = &auth_halves,
-                         .index = "by_user",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1};
+    store_range range = auth_same(&auth_halves, "by_user", &like, 1, 0);
     store_scan *scan;
     int rc = store_scan_open(tx, &range, &scan);
     if (rc) return rc;

@@ -40,12 +40,7 @@ static int read_rights(store_tx *tx, sv_str user, sv_str org, bool *ret_admin, m
 static int find_same(store_tx *tx, const grant_row *like, grant_row *ret, bool *ret_found)
 {
     grant_row row;
-    store_range range = {.table = &auth_grants,
-                         .index = "by_job",
-                         .low = like,
-                         .high = like,
-                         .low_n = 1,
-                         .high_n = 1};
+    store_range range = auth_same(&auth_grants, "by_job", like, 1, 0);
     store_scan *scan;
     uint32_t n = 0;
     char id[AUTH_ID + 1] = "";

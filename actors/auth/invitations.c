@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { MAIL_DETAIL = 200 };
+enum { MAIL_DETAIL = 200, MAILS_EACH = 5, MAILS_WINDOW_MS = 60 * 60 * 1000 };
 
 static int no_link(store_tx *tx)
 {
@@ -77,6 +77,21 @@ static int replace(store_tx *tx, const org_act *q)
                    INVITATIONS_MOST);
 }
 
+/* Anybody may have an organization and write to any address in its name: no address gets more than
+ * MAILS_EACH of such mails in a window, whoever sends them. */
+static int may_send(store_tx *tx, const char *email)
+{
+    uint8_t name[WORDS_HASH];
+    int64_t wait_ms = 0;
+    words_hash("invited", email, name);
+    int rc = tries_within(tx, name, MAILS_EACH, MAILS_WINDOW_MS, &wait_ms);
+    if (rc || wait_ms == 0) return rc;
+    store_error(tx)->retry_after_ms = (uint32_t)wait_ms;
+    return sv_fail(store_error(tx), SV_E_RATE, "email",
+                   "This address has been invited %d times within an hour: wait before the next.",
+                   MAILS_EACH);
+}
+
 static int send(store_tx *tx, const org_act *q, const org_row *org, const user_row *invited)
 {
     user_row by = {.id = sv_cstr(q->who.user)};
@@ -110,6 +125,7 @@ int invitation_make(store_tx *tx, const void *in, void *out)
         return sv_fail(store_error(tx), SV_E_ROLE, NULL, "Nobody is invited as an owner.");
     if (q->email[0] && (rc = is_member(tx, q, &invited))) return rc;
     if ((rc = replace(tx, q))) return rc;
+    if (q->email[0] && (rc = may_send(tx, q->email))) return rc;
     int64_t now = store_now_ms(tx);
     invitation_row row = {.id = sv_cstr(q->fresh),
                           .org = org.id,
@@ -189,23 +205,7 @@ int invitation_end(store_tx *tx, const void *in, void *out)
 static int find(store_tx *tx, const uint8_t *hash, invitation_row *ret, org_row *ret_org)
 {
     invitation_row like = {.hash = {(const char *)hash, WORDS_HASH}};
-    store_range range = {.table = &auth_invitations_table,
-                         .index = "by_hash",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1,
-                         .limit = 1};
-    store_scan *scan;
-    char id[AUTH_ID + 1] = "";
-    int rc = store_scan_open(tx, &range, &scan);
-    if (rc) return rc;
-    if (store_scan_next(scan, ret)) snprintf(id, sizeof id, "%.*s", SV_FMT(ret->id));
-    rc = store_scan_result(scan);
-    store_scan_close(scan);
-    if (rc || id[0] == 0) return rc ? rc : no_link(tx);
-    *ret = (invitation_row){.id = sv_cstr(id)};
-    rc = store_get(tx, &auth_invitations_table, ret);
+    int rc = auth_find(tx, &auth_invitations_table, "by_hash", &like, ret, &ret->id);
     if (rc) return rc == SV_E_NOT_FOUND ? no_link(tx) : rc;
     *ret_org = (org_row){.id = ret->org};
     rc = store_get(tx, &auth_orgs, ret_org);

@@ -172,12 +172,7 @@ static int check_rights(store_tx *tx, const parties *p, unsigned scopes)
 
 static store_range of_user(const key_row *like)
 {
-    return (store_range){.table = &auth_keys_table,
-                         .index = "by_user",
-                         .low = like,
-                         .high = like,
-                         .low_n = 1,
-                         .high_n = 1};
+    return auth_same(&auth_keys_table, "by_user", like, 1, 0);
 }
 
 /* SV_E_QUOTA when the user has as many as one may have. Expired ones do not count. */
@@ -374,26 +369,8 @@ int key_some(store_tx *tx, const void *in, void *out)
 
 static int find_by_hash(store_tx *tx, sv_str hash, key_row *ret)
 {
-    key_row like = {.hash = hash}, found;
-    store_range range = {.table = &auth_keys_table,
-                         .index = "by_hash",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1,
-                         .limit = 1};
-    store_scan *scan;
-    char id[AUTH_ID + 1] = "";
-    int rc = store_scan_open(tx, &range, &scan);
-    if (rc) return rc;
-    if (store_scan_next(scan, &found)) snprintf(id, sizeof id, "%.*s", SV_FMT(found.id));
-    rc = store_scan_result(scan);
-    store_scan_close(scan);
-    if (rc || id[0] == 0) return rc ? rc : SV_E_NOT_FOUND;
-    const char *copy = arena_copy(store_arena(tx), sv_cstr(id));
-    if (copy == NULL) return SV_E_NO_MEMORY;
-    *ret = (key_row){.id = sv_cstr(copy)};
-    return store_get(tx, &auth_keys_table, ret);
+    key_row like = {.hash = hash};
+    return auth_find(tx, &auth_keys_table, "by_hash", &like, ret, &ret->id);
 }
 
 /* Unknown, expired, of a disabled user, of one who has left: the same answer. */
@@ -429,11 +406,12 @@ int key_check(store_tx *tx, const void *in, void *out)
     rc = tier_of(tx, row.user, row.org, tier);
     if (rc == 0) rc = revocations_some(tx, &none, &end);
     if (rc == 0) rc = show(a, &row, ret->key);
+    if (rc) return rc;
     ret->role = sv_cstr(role_name(role));
     ret->admin = user.admin && key_scopes_have(row.scopes, "admin");
     ret->tier = kept(a, sv_cstr(tier), &ok);
     ret->sequence = end.sequence;
-    return ok ? rc : SV_E_NO_MEMORY;
+    return ok ? 0 : SV_E_NO_MEMORY;
 }
 
 int key_used(store_tx *tx, const void *in, void *out)

@@ -119,6 +119,7 @@ int auth_key_delete(sv_call *call, const void *request)
     auth_key key;
     auth_caller by;
     int rc = key_asker_of(call, (sv_str){NULL, 0}, &look.asker, &by);
+    if (rc == 0) rc = auth_not_impersonated(call);
     if (rc == 0) rc = auth_write(call, key_remove, &look, &key);
     if (rc) return rc;
     tell(call, &key, "key.deleted");

@@ -33,12 +33,7 @@ void link_wipe(link_made *l)
 int link_drop(store_tx *tx, link_kind kind, sv_str user)
 {
     link_row row, like = {.user = user};
-    store_range range = {.table = &auth_links,
-                         .index = "by_user",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1};
+    store_range range = auth_same(&auth_links, "by_user", &like, 1, 0);
     store_scan *scan;
     int rc = store_scan_open(tx, &range, &scan);
     if (rc) return rc;

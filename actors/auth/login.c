@@ -21,10 +21,18 @@ void auth_try_keys(auth_try *t)
     words_hash("network", t->network, t->network_key);
 }
 
+/* The counter of the account for this try. */
+static int account_counter(store_tx *tx, const auth_try *t, uint8_t ret[WORDS_HASH])
+{
+    return tries_account(tx, t->who.email, t->network, t->account_key, ret);
+}
+
 static int blocked(store_tx *tx, const auth_try *t, int64_t *ret_ms)
 {
-    int64_t account_ms, network_ms = 0;
-    int rc = tries_blocked(tx, t->account_key, &account_ms);
+    int64_t account_ms = 0, network_ms = 0;
+    uint8_t name[WORDS_HASH];
+    int rc = account_counter(tx, t, name);
+    if (rc == 0) rc = tries_blocked(tx, name, &account_ms);
     if (rc == 0) rc = tries_blocked(tx, t->network_key, &network_ms);
     *ret_ms = account_ms > network_ms ? account_ms : network_ms;
     return rc;
@@ -51,7 +59,9 @@ static int wrong(store_tx *tx, const auth_try_end *e, const char *event, auth_lo
 {
     const auth_try *t = e->try;
     bool account_blocks = false, network_blocks = false;
-    int rc = tries_add(tx, t->account_key, &account_blocks);
+    uint8_t name[WORDS_HASH];
+    int rc = account_counter(tx, t, name);
+    if (rc == 0) rc = tries_add(tx, name, &account_blocks);
     if (rc == 0) rc = tries_add(tx, t->network_key, &network_blocks);
     if (rc) return rc;
     ret->code = SV_E_CREDENTIALS;
@@ -97,7 +107,9 @@ int auth_try_judge(store_tx *tx, const auth_try_end *e, const char *event, user_
     if (rc) return rc;
     if (!is_right) return wrong(tx, e, event, ret);
     *ret_over = false;
-    return tries_forget(tx, e->try->account_key);
+    uint8_t name[WORDS_HASH];
+    rc = account_counter(tx, e->try, name);
+    return rc ? rc : tries_forget(tx, name);
 }
 
 /* A password that is right does not help an address that nobody has confirmed. */

@@ -48,13 +48,7 @@ int member_home(store_tx *tx, const user_row *user, sv_str org, char *ret_org, m
 int member_owned_still(store_tx *tx, sv_str org, sv_str user)
 {
     member_row m, like = {.org = org, .role = sv_cstr(roles[ROLE_OWNER])};
-    store_range range = {.table = &auth_members,
-                         .index = "by_role",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 2,
-                         .high_n = 2,
-                         .limit = 2};
+    store_range range = auth_same(&auth_members, "by_role", &like, 2, 2);
     store_scan *scan;
     bool other = false;
     int rc = store_scan_open(tx, &range, &scan);

@@ -3,6 +3,7 @@
 #include "org_store.h"
 
 #include "error.h"
+#include "jwt.h"
 #include "revocations.h"
 
 #include <stdio.h>
@@ -62,13 +63,7 @@ int org_denied(store_tx *tx, const void *in, void *out)
 int org_may_own(store_tx *tx, sv_str user, int64_t most)
 {
     member_row m, like = {.user = user, .role = sv_cstr(role_name(ROLE_OWNER))};
-    store_range range = {.table = &auth_members,
-                         .index = "by_user_role",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 2,
-                         .high_n = 2,
-                         .limit = (uint32_t)most + 1};
+    store_range range = auth_same(&auth_members, "by_user_role", &like, 2, (uint32_t)most + 1);
     store_scan *scan;
     int64_t n = 0;
     int rc = store_scan_open(tx, &range, &scan);
@@ -229,12 +224,7 @@ static int find_deleted(store_tx *tx, const char *id, char ret[AUTH_ID + 1], boo
 static int drop_members(store_tx *tx, const char *org, uint32_t *left)
 {
     member_row m, like = {.org = sv_cstr(org)};
-    store_range range = {.table = &auth_members,
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1,
-                         .limit = *left};
+    store_range range = auth_same(&auth_members, NULL, &like, 1, *left);
     store_scan *scan;
     char user[AUTH_ID + 1];
     int rc = store_scan_open(tx, &range, &scan);
@@ -252,13 +242,7 @@ static int drop_members(store_tx *tx, const char *org, uint32_t *left)
 static int drop_invitations(store_tx *tx, const char *org, uint32_t *left)
 {
     invitation_row row, like = {.org = sv_cstr(org)};
-    store_range range = {.table = &auth_invitations_table,
-                         .index = "by_org",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1,
-                         .limit = *left};
+    store_range range = auth_same(&auth_invitations_table, "by_org", &like, 1, *left);
     store_scan *scan;
     int rc = store_scan_open(tx, &range, &scan);
     if (rc) return rc;
@@ -288,6 +272,14 @@ int org_end_piece(store_tx *tx, const void *in, void *out)
 
 /* ---- sessions ---- */
 
+/* When access without the refresh token is over: who has got hold of an access token alone must not
+ * keep the session by switching. Acting as somebody else has no refresh token. */
+static int64_t access_ends(const session_row *s)
+{
+    int64_t end = s->last_used + (int64_t)jwt_life_s(JWT_ACCESS) * 1000;
+    return s->impersonator.n == 0 && end < s->expires ? end : s->expires;
+}
+
 int org_change_session(store_tx *tx, const void *in, void *out)
 {
     const org_act *q = in;
@@ -305,7 +297,9 @@ int org_change_session(store_tx *tx, const void *in, void *out)
         *store_error(tx) = (sv_error){.code = 0};
         return sv_fail(store_error(tx), SV_E_TOKEN_REVOKED, NULL, NULL);
     }
-    *ret = (auth_login_result){.now_ms = store_now_ms(tx), .expires = s.expires};
+    *ret = (auth_login_result){.now_ms = store_now_ms(tx), .expires = access_ends(&s)};
+    if (ret->now_ms >= ret->expires)
+        return sv_fail(store_error(tx), SV_E_TOKEN_EXPIRED, NULL, NULL);
     auth_user_copy(&user, &ret->user);
     snprintf(ret->session, sizeof ret->session, "%s", q->session);
     snprintf(ret->org, sizeof ret->org, "%s", q->org);

@@ -268,7 +268,7 @@ int auth_reply_session(sv_call *call, const auth_login_result *r, const char *to
     const auth *a = sv_process_state(sv_call_process(call));
     buf access;
     buf_init(&access, JWT_BYTES);
-    rc = auth_sign(a, &claims, &access, sv_call_error(call));
+    rc = auth_sign(a, &claims, r->now_ms, &access, sv_call_error(call));
     auth_login_reply reply = {.user = &info,
                               .session = sv_cstr(r->session),
                               .access_token = buf_str(&access),

@@ -62,8 +62,7 @@ bool recovery_hash(const char *text, uint8_t ret[WORDS_HASH])
 int recovery_replace(store_tx *tx, sv_str user, const recovery_codes *codes)
 {
     recovery_row row, like = {.user = user};
-    store_range range = {
-        .table = &auth_recoveries, .low = &like, .high = &like, .low_n = 1, .high_n = 1};
+    store_range range = auth_same(&auth_recoveries, NULL, &like, 1, 0);
     store_scan *scan;
     int rc = store_scan_open(tx, &range, &scan);
     if (rc) return rc;

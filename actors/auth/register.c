@@ -15,43 +15,28 @@ static int closed(store_tx *tx)
 }
 
 /* Whom the invitation is for, before anything is known about the address. */
-static int look_at_invitation(store_tx *tx, const register_in *q, register_result *ret)
+static int look_at_invitation(store_tx *tx, const register_in *q)
 {
     invitation_row row, like = {.hash = {(const char *)q->invitation, WORDS_HASH}};
-    store_range range = {.table = &auth_invitations_table,
-                         .index = "by_hash",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1,
-                         .limit = 1};
-    store_scan *scan;
-    int rc = store_scan_open(tx, &range, &scan);
+    int rc = auth_find(tx, &auth_invitations_table, "by_hash", &like, &row, &row.id);
+    if (rc == SV_E_NOT_FOUND) return sv_fail(store_error(tx), SV_E_LINK, "invitation", NULL);
     if (rc) return rc;
-    bool there = store_scan_next(scan, &row);
-    bool named = there && row.email.n > 0, same = named && sv_str_is(row.email, q->user.email);
-    rc = store_scan_result(scan);
-    store_scan_close(scan);
-    if (rc) return rc;
-    if (!there) return sv_fail(store_error(tx), SV_E_LINK, "invitation", NULL);
-    if (named && !same)
+    if (row.email.n > 0 && !sv_str_is(row.email, q->user.email))
         return sv_fail(store_error(tx), SV_E_DENIED, "invitation",
                        "The invitation is for another e-mail address.");
-    ret->confirmed = same;
     return 0;
 }
 
 int register_look(store_tx *tx, const void *in, void *out)
 {
+    (void)out;
     const register_in *q = in;
-    register_result *ret = out;
     bool admin;
-    *ret = (register_result){.confirmed = false};
     int rc = auth_has_admin(tx, &admin);
     if (rc) return rc;
     if (!admin || q->mode == REGISTER_CLOSED || (q->mode == REGISTER_INVITATION && !q->invited))
         return closed(tx);
-    return q->invited ? look_at_invitation(tx, q, ret) : 0;
+    return q->invited ? look_at_invitation(tx, q) : 0;
 }
 
 static int is_taken(store_tx *tx, const register_in *q, const user_row *row)
@@ -74,15 +59,14 @@ static int is_taken(store_tx *tx, const register_in *q, const user_row *row)
                                        .network = q->network});
 }
 
-static int make(store_tx *tx, const register_in *q, bool confirmed)
+static int make(store_tx *tx, const register_in *q)
 {
     auth_user user = q->user;
     invitation_used used;
     user_row row;
-    user.verified = confirmed;
     int rc = auth_user_make(tx, &user, &row);
     if (rc == 0 && q->invited) rc = invitation_use(tx, q->invitation, &row, false, user.id, &used);
-    if (rc == 0 && !confirmed && q->link) rc = link_send(tx, LINK_VERIFY, q->link, &user);
+    if (rc == 0 && q->link) rc = link_send(tx, LINK_VERIFY, q->link, &user);
     if (rc) return rc;
     return audit_add(tx, &(auth_event){.event = "user.registered",
                                        .actor = user.id,
@@ -93,13 +77,12 @@ static int make(store_tx *tx, const register_in *q, bool confirmed)
 int register_end(store_tx *tx, const void *in, void *out)
 {
     const register_in *q = in;
-    register_result *ret = out;
     user_row row;
     int rc = register_look(tx, in, out);
     if (rc) return rc;
     rc = auth_user_find(tx, q->user.email, "", &row);
     if (rc == 0) return is_taken(tx, q, &row);
-    return rc == SV_E_NOT_FOUND ? make(tx, q, ret->confirmed) : rc;
+    return rc == SV_E_NOT_FOUND ? make(tx, q) : rc;
 }
 
 /* ---- a forgotten password ---- */
@@ -195,6 +178,8 @@ int reset_end(store_tx *tx, const void *in, void *out)
     row.verified = true;
     words_hash("account", ret->user.email, account);
     rc = auth_password_changed(tx, &row, "", &ret->user);
+    if (rc == 0) rc = tries_forget(tx, account);
+    if (rc == 0) rc = tries_account(tx, ret->user.email, q->network, account, account);
     if (rc == 0) rc = tries_forget(tx, account);
     if (rc) return rc;
     return audit_add(tx, &(auth_event){.chain = ret->user.org,

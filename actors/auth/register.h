@@ -17,10 +17,8 @@ typedef struct register_in {
     char network[WORDS_NETWORK + 1];
     const link_made *link; /* to confirm the address; NULL: that is not asked for */
 } register_in;
-typedef struct register_result {
-    bool confirmed; /* the invitation named the address: no mail has to show it */
-} register_result;
-/* May it go on? A read. in: register_in, out: register_result. SV_E_REGISTRATION, SV_E_LINK with the
+/* May it go on? A read. in: register_in, out: NULL. An invitation that names the address does not
+ * confirm it: who invites has the link as well. SV_E_REGISTRATION, SV_E_LINK with the
  * field invitation, SV_E_DENIED for an invitation of somebody else. */
 int register_look(store_tx *tx, const void *in, void *out);
 /* A write. The account, or a mail to the one who has the address. The same errors. */

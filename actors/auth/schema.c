@@ -114,5 +114,9 @@ static const store_table *const tables[] = {&auth_revocations_table,
                                             &auth_recoveries,
                                             &auth_outbox};
 
-const store_schema auth_schema = {
-    .service = "auth", .version = 1, .tables = tables, .n_tables = sizeof tables / sizeof *tables};
+/* On a full disk people still log in and out: some ten thousand times. */
+const store_schema auth_schema = {.service = "auth",
+                                  .version = 1,
+                                  .tables = tables,
+                                  .n_tables = sizeof tables / sizeof *tables,
+                                  .room_bytes = 8 << 20};

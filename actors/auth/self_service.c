@@ -41,21 +41,20 @@ int auth_register(sv_call *call, const void *request)
     const auth *a = sv_process_state(sv_call_process(call));
     register_in *n = arena_alloc(sv_call_arena(call), sizeof *n);
     auth_work w = {.next = q->password, .memory_bytes = a->memory_bytes};
-    register_result result;
     link_made link = {.url = ""};
     if (n == NULL) return SV_E_NO_MEMORY;
     int rc = fill_registration(call, q, n);
     if (rc == 0 && a->verify) rc = link_make(a, LINK_VERIFY, &link, sv_call_error(call));
     n->link = a->verify ? &link : NULL;
-    if (rc == 0) rc = store_read(call, register_look, n, &result);
+    if (rc == 0) rc = store_read(call, register_look, n, NULL);
     if (rc == 0) rc = auth_work_do(call, &w);
     if (rc == 0) {
         memcpy(n->user.hash, w.new_hash, sizeof n->user.hash);
-        rc = auth_write(call, register_end, n, &result);
+        rc = auth_write(call, register_end, n, NULL);
     }
     link_wipe(&link);
     if (rc) return rc;
-    return reply_status(call, a->verify && !result.confirmed ? "verify" : "done");
+    return reply_status(call, a->verify ? "verify" : "done");
 }
 
 int auth_verify_email(sv_call *call, const void *request)

@@ -36,12 +36,7 @@ static int may_make(store_tx *tx, const key_asker *who, sv_str org)
 static int check_room(store_tx *tx, sv_str org)
 {
     user_row row, like = {.service_org = org};
-    store_range range = {.table = &auth_users,
-                         .index = "by_service_org",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1};
+    store_range range = auth_same(&auth_users, "by_service_org", &like, 1, 0);
     store_scan *scan;
     int n = 0;
     int rc = store_scan_open(tx, &range, &scan);

@@ -9,12 +9,7 @@
 
 static store_range of_user(const session_row *like)
 {
-    return (store_range){.table = &auth_sessions_table,
-                         .index = "by_user",
-                         .low = like,
-                         .high = like,
-                         .low_n = 1,
-                         .high_n = 1};
+    return auth_same(&auth_sessions_table, "by_user", like, 1, 0);
 }
 
 /* ---- beginning ---- */
@@ -93,6 +88,7 @@ int auth_session_start(store_tx *tx, const auth_session_new *n, auth_login_resul
         .hash = {(const char *)n->refresh, WORDS_HASH}, .session = s.id, .expires = s.expires};
     rc = store_insert(tx, &auth_sessions_table, &s);
     if (rc == 0) rc = store_insert(tx, &auth_refreshes, &token);
+    if (rc == 0) rc = tries_at_home(tx, u->email, n->network);
     snprintf(ret->session, sizeof ret->session, "%s", n->session);
     return rc;
 }

@@ -115,10 +115,12 @@ int auth_keys_ready(const auth *a, sv_error *err)
     return SV_E_UNAVAILABLE;
 }
 
-int auth_sign(const auth *a, const auth_claims *c, buf *out, sv_error *err)
+int auth_sign(const auth *a, const auth_claims *c, int64_t at_ms, buf *out, sv_error *err)
 {
     char id[UUID_TEXT + 1];
     sv_id jti = uuid_new();
+    for (int i = 0; i < 6; i++)
+        jti.b[i] = (uint8_t)((uint64_t)at_ms >> (40 - 8 * i));
     uuid_format(&jti, id);
     int rc = auth_keys_ready(a, err);
     if (rc) return rc;

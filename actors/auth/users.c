@@ -56,28 +56,8 @@ auth_user_info auth_user_show(const auth_user *u)
 
 static int find_by_email(store_tx *tx, const char *email, user_row *ret)
 {
-    user_row like = {.email = sv_cstr(email)}, found;
-    store_range range = {.table = &auth_users,
-                         .index = "by_email",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1,
-                         .limit = 1};
-    store_scan *scan;
-    int rc = store_scan_open(tx, &range, &scan);
-    if (rc) return rc;
-    bool there = store_scan_next(scan, &found);
-    char id[AUTH_ID + 1] = "";
-    if (there) take(found.id, id, sizeof id);
-    rc = store_scan_result(scan);
-    store_scan_close(scan);
-    if (rc) return rc;
-    if (!there) return SV_E_NOT_FOUND;
-    const char *kept = arena_copy(store_arena(tx), sv_cstr(id));
-    if (kept == NULL) return SV_E_NO_MEMORY;
-    *ret = (user_row){.id = sv_cstr(kept)};
-    return store_get(tx, &auth_users, ret);
+    user_row like = {.email = sv_cstr(email)};
+    return auth_find(tx, &auth_users, "by_email", &like, ret, &ret->id);
 }
 
 int auth_user_find(store_tx *tx, const char *email, const char *id, user_row *ret)
@@ -92,13 +72,7 @@ int auth_user_find(store_tx *tx, const char *email, const char *id, user_row *re
 int auth_has_admin(store_tx *tx, bool *ret)
 {
     user_row like = {.admin = true}, found;
-    store_range range = {.table = &auth_users,
-                         .index = "by_admin",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1,
-                         .limit = 1};
+    store_range range = auth_same(&auth_users, "by_admin", &like, 1, 1);
     store_scan *scan;
     int rc = store_scan_open(tx, &range, &scan);
     if (rc) return rc;
@@ -279,13 +253,7 @@ int auth_me_read(store_tx *tx, const void *in, void *out)
     if (ret->orgs == NULL) return SV_E_NO_MEMORY;
     auth_user_copy(&user, &ret->user);
     member_row member, like = {.user = sv_cstr(ret->user.id)};
-    store_range range = {.table = &auth_members,
-                         .index = "by_user",
-                         .low = &like,
-                         .high = &like,
-                         .low_n = 1,
-                         .high_n = 1,
-                         .limit = AUTH_PAGE};
+    store_range range = auth_same(&auth_members, "by_user", &like, 1, AUTH_PAGE);
     store_scan *scan;
     rc = store_scan_open(tx, &range, &scan);
     while (rc == 0 && store_scan_next(scan, &member))

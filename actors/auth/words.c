@@ -4,6 +4,7 @@
 #include "error.h"
 #include "seal.h"
 #include "sha256.h"
+#include "utf8.h"
 #include "uuid.h"
 
 #include <arpa/inet.h>
@@ -46,12 +47,26 @@ int email_normalise(sv_str text, char ret[WORDS_EMAIL + 1], sv_error *err)
     return 0;
 }
 
+/* C0, DEL, C1, the two separators of lines, and the marks of direction U+202A..E and U+2066..9, with
+ * which a name could look like another one. */
+static bool misleads(const uint8_t *p, size_t n)
+{
+    if (n == 1) return p[0] < ' ' || p[0] == 0x7f;
+    if (n == 2) return p[0] == 0xc2 && p[1] < 0xa0;
+    if (n != 3 || p[0] != 0xe2) return false;
+    return (p[1] == 0x80 && p[2] >= 0xa8 && p[2] <= 0xae) ||
+           (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
+}
+
 int name_check(sv_str name, sv_error *err)
 {
-    for (uint32_t i = 0; i < name.n; i++)
-        if ((uint8_t)name.p[i] < ' ' || name.p[i] == 0x7f)
+    const uint8_t *p = (const uint8_t *)name.p;
+    for (size_t i = 0, n; i < name.n; i += n) {
+        n = utf8_sequence(p + i, name.n - i);
+        if (n == 0 || misleads(p + i, n))
             return sv_fail(err, SV_E_INVALID, "name",
                            "A name is one line without control characters.");
+    }
     return 0;
 }
 

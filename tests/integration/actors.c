@@ -2,35 +2,19 @@
  *  the supervisor's place. Deadlines, traces, cancellation across three hops; streams past their
  *  window; messages of many parts; deaths and restarts; events; the pool. BIN names the executables.
  */
+#include "bus_kit.h"
 #include "error.h"
-#include "log.h"
-#include "tool.h"
 #include "uuid.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define SV_MESSAGES_FILE "actors_messages.def"
 #include "message_structs.h"
 #include "message_tables.h"
 
-static char folder[128];
-static int control = -1;
-static pid_t broker_pid, alpha_pid, beta_pid[2];
-static sv_process *me;
-static config *settings;
+static pid_t alpha_pid, beta_pid[2];
 
 /* ---- beta: does things ---- */
 
@@ -243,79 +227,11 @@ static const sv_actor alpha = {.name = "alpha",
                                .methods = alpha_methods,
                                .n_methods = sizeof alpha_methods / sizeof *alpha_methods};
 
-/* ---- the supervisor's part ---- */
-
-static void tell(const char *line)
-{
-    char answer[256] = "";
-    assert_true(send(control, line, strlen(line), 0) > 0);
-    struct pollfd p = {control, POLLIN, 0};
-    assert_int_equal(poll(&p, 1, 5000), 1);
-    assert_true(recv(control, answer, sizeof answer - 1, 0) > 0);
-    assert_string_equal(answer, "ok");
-}
-
-static void start_broker(void)
-{
-    int pair[2];
-    char path[512], fd[16];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-    fcntl(pair[0], F_SETFD, FD_CLOEXEC);
-    if (control >= 0) close(control);
-    control = pair[0];
-    snprintf(path, sizeof path, "%s/samovar-broker", getenv("BIN"));
-    snprintf(fd, sizeof fd, "%d", pair[1]);
-    broker_pid = fork();
-    if (broker_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        setenv("SAMOVAR_CONTROL_FD", fd, 1);
-        execl(path, path, (char *)NULL);
-        _exit(127);
-    }
-    close(pair[1]);
-}
-
-static pid_t start_actor(const sv_actor *a, unsigned instance)
-{
-    int gate[2];
-    char line[96], number[16];
-    assert_int_equal(pipe(gate), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        char go;
-        close(gate[1]);
-        if (read(gate[0], &go, 1) != 1) _exit(1);
-        snprintf(number, sizeof number, "%u", instance);
-        setenv("SAMOVAR_INSTANCE", number, 1);
-        char *argv[] = {(char *)(uintptr_t)a->name, NULL};
-        _exit(sv_main(1, argv, a));
-    }
-    close(gate[0]);
-    snprintf(line, sizeof line, "child %d %s %u", pid, a->name, instance);
-    tell(line);
-    assert_int_equal(write(gate[1], "g", 1), 1);
-    close(gate[1]);
-    return pid;
-}
-
 static void announce_again(void)
 {
-    char line[96];
-    snprintf(line, sizeof line, "child %d alpha 1", alpha_pid);
-    tell(line);
-    for (unsigned i = 0; i < 2; i++) {
-        snprintf(line, sizeof line, "child %d beta %u", beta_pid[i], i + 1);
-        if (beta_pid[i]) tell(line);
-    }
-}
-
-static void stop_pid(pid_t *pid, int signo)
-{
-    if (*pid <= 0) return;
-    kill(*pid, signo);
-    waitpid(*pid, NULL, 0);
-    *pid = 0;
+    kit_announce(alpha_pid, "alpha", 1);
+    for (unsigned i = 0; i < 2; i++)
+        if (beta_pid[i]) kit_announce(beta_pid[i], "beta", i + 1);
 }
 
 /* ---- calling as operator ---- */
@@ -367,7 +283,7 @@ static sv_stream *begin(call *k, sv_request *r, const t_req *q)
     r->type = &t_req_msg;
     r->body = q;
     sv_error err = {0};
-    sv_stream *s = sv_open(me, r, &events, k, &err);
+    sv_stream *s = sv_open(kit_me, r, &events, k, &err);
     assert_non_null(s);
     return s;
 }
@@ -376,7 +292,7 @@ static int ask(call *k, const char *target, const t_req *q, uint32_t ttl_ms)
 {
     sv_request r = {.target = target, .ttl_ms = ttl_ms};
     begin(k, &r, q);
-    assert_int_equal(sv_tool_wait(me, is_done, k, 30000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, is_done, k, 30000), 0);
     return k->code;
 }
 
@@ -432,43 +348,19 @@ static void wait_ready(void)
 static int setup(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/samovar-actors.XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    setenv("SAMOVAR_DATA", folder, 1);
-    char path[256];
-    snprintf(path, sizeof path, "%s/policy.yaml", folder);
+    char path[128];
+    kit_open("actors");
+    snprintf(path, sizeof path, "%s/data/policy.yaml", kit_folder);
     FILE *f = fopen(path, "w");
+    assert_non_null(f);
     fputs("allow:\n  - {from: \"*\", call: [\"*\"]}\n", f);
     fclose(f);
-    log_init("test", 0, LOG_ERROR, 2);
-    start_broker();
-    beta_pid[0] = start_actor(&beta, 1);
-    alpha_pid = start_actor(&alpha, 1);
-    sv_error err = {0};
-    assert_int_equal(config_load(NULL, &settings, &err), 0);
-    me = sv_tool_start(settings, NULL, &err);
-    assert_non_null(me);
+    kit_start_broker();
+    beta_pid[0] = kit_start(&beta, "beta", 1);
+    alpha_pid = kit_start(&alpha, "alpha", 1);
+    kit_join();
     wait_ready();
     return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    sv_tool_stop(me);
-    config_free(settings);
-    int status = 0;
-    pid_t *all[] = {&alpha_pid, &beta_pid[0], &beta_pid[1], &broker_pid};
-    for (size_t i = 0; i < 4; i++) {
-        if (*all[i] <= 0) continue;
-        kill(*all[i], SIGTERM);
-        assert_int_equal(waitpid(*all[i], &status, 0), *all[i]);
-        assert_true(WIFEXITED(status) &&
-                    WEXITSTATUS(status) == 0); /* a leak report is exit 1 or 23 */
-    }
-    char line[256];
-    snprintf(line, sizeof line, "rm -rf %s", folder);
-    return system(line);
 }
 
 /* ---- tests ---- */
@@ -482,7 +374,7 @@ static void context_passes_on(void **state)
     memset(trace.span_id, 0xcd, 8);
     sv_request r = {.target = "alpha.relay", .ttl_ms = 5000, .trace = &trace};
     begin(&k, &r, &(t_req){.n = 5});
-    assert_int_equal(sv_tool_wait(me, is_done, &k, 10000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, is_done, &k, 10000), 0);
     assert_int_equal(k.code, 0);
     assert_true(sv_str_is(k.reply.caller, "alpha"));
     assert_true(sv_str_is(k.reply.origin, "operator"));
@@ -567,7 +459,7 @@ static void a_reader_that_stops_holds_only_its_own_stream(void **state)
     sv_consumed(s, 8, 8 * 1100);
     uint64_t end = clock_us() + 5000000;
     while (slow.items < 1000 && clock_us() < end)
-        loop_turn(sv_loop(me), 10);
+        loop_turn(sv_loop(kit_me), 10);
     assert_true(slow.items >= 1000);
     sv_cancel(s);
     arena_free(&slow.a);
@@ -583,14 +475,14 @@ static void large_messages_travel_in_parts(void **state)
         sv_request r = {
             .target = "beta.take", .ttl_ms = 20000, .attachment = {p, (uint32_t)sizes[i]}};
         begin(&k, &r, &(t_req){.n = 1});
-        assert_int_equal(sv_tool_wait(me, is_done, &k, 20000), 0);
+        assert_int_equal(sv_tool_wait(kit_me, is_done, &k, 20000), 0);
         assert_int_equal(k.code, 0);
         assert_int_equal(k.reply.n, sizes[i]);
         assert_int_equal(k.reply.sum, checksum((sv_str){p, (uint32_t)sizes[i]}));
         arena_free(&k.a);
         r = (sv_request){.target = "beta.give", .ttl_ms = 20000, .max_reply = 12 << 20};
         begin(&k, &r, &(t_req){.size = (int64_t)sizes[i]});
-        assert_int_equal(sv_tool_wait(me, is_done, &k, 20000), 0);
+        assert_int_equal(sv_tool_wait(kit_me, is_done, &k, 20000), 0);
         assert_int_equal(k.code, 0);
         assert_int_equal(k.bytes, sizes[i]);
         assert_int_equal(k.sum, checksum((sv_str){p, (uint32_t)sizes[i]}));
@@ -607,18 +499,18 @@ static void too_large_is_refused(void **state)
     char *p = pattern(13 << 20);
     sv_request r = {.target = "beta.take", .ttl_ms = 20000, .attachment = {p, 13 << 20}};
     begin(&k, &r, &(t_req){.n = 1});
-    assert_int_equal(sv_tool_wait(me, is_done, &k, 20000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, is_done, &k, 20000), 0);
     assert_int_equal(k.code, SV_E_TOO_LARGE);
     arena_free(&k.a);
     r.target = "beta.echo"; /* takes one message */
     r.attachment.n = 100000;
     begin(&k, &r, &(t_req){.n = 1});
-    assert_int_equal(sv_tool_wait(me, is_done, &k, 20000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, is_done, &k, 20000), 0);
     assert_int_equal(k.code, SV_E_TOO_LARGE);
     arena_free(&k.a);
     r = (sv_request){.target = "beta.give", .ttl_ms = 20000, .max_reply = 100000};
     begin(&k, &r, &(t_req){.size = 5000000});
-    assert_int_equal(sv_tool_wait(me, is_done, &k, 20000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, is_done, &k, 20000), 0);
     assert_int_equal(k.code, SV_E_TOO_LARGE);
     arena_free(&k.a);
     free(p);
@@ -646,16 +538,12 @@ static void a_death_is_an_answer(void **state)
     uint64_t t0 = clock_us();
     sv_request r = {.target = "beta.die", .ttl_ms = 20000};
     begin(&k, &r, &(t_req){0});
-    assert_int_equal(waitpid(beta_pid[0], NULL, 0), beta_pid[0]);
-    char line[64];
-    snprintf(line, sizeof line, "exited %d", beta_pid[0]);
-    tell(line);
-    beta_pid[0] = 0;
-    assert_int_equal(sv_tool_wait(me, is_done, &k, 10000), 0);
+    kit_ended(beta_pid[0]);
+    assert_int_equal(sv_tool_wait(kit_me, is_done, &k, 10000), 0);
     assert_int_equal(k.code, SV_E_PEER_LOST);
     assert_true(clock_us() - t0 < 2000000);
     arena_free(&k.a);
-    beta_pid[0] = start_actor(&beta, 1);
+    beta_pid[0] = kit_start(&beta, "beta", 1);
     wait_ready();
 }
 
@@ -667,8 +555,8 @@ static void wait_instances(unsigned want)
         raw_reply raw = {0};
         sv_error err = {0};
         sv_request r = {.target = "bus.services", .type = &bus_empty_msg, .body = ""};
-        assert_non_null(sv_open(me, &r, &raw_events, &raw, &err));
-        assert_int_equal(sv_tool_wait(me, raw_done, &raw, 5000), 0);
+        assert_non_null(sv_open(kit_me, &r, &raw_events, &raw, &err));
+        assert_int_equal(sv_tool_wait(kit_me, raw_done, &raw, 5000), 0);
         n = raw.betas;
         assert_true(clock_us() < end);
     }
@@ -678,7 +566,7 @@ static void wait_instances(unsigned want)
 static void idempotent_work_moves_on(void **state)
 {
     (void)state;
-    beta_pid[1] = start_actor(&beta, 2);
+    beta_pid[1] = kit_start(&beta, "beta", 2);
     call naps[8], k;
     wait_instances(2);
     for (int i = 0; i < 8; i++) {
@@ -687,9 +575,10 @@ static void idempotent_work_moves_on(void **state)
     }
     assert_int_equal(ask(&k, "alpha.relay", &(t_req){0}, 5000), 0); /* the naps are under way */
     arena_free(&k.a);
-    stop_pid(&beta_pid[1], SIGKILL);
+    kit_kill(beta_pid[1]);
+    beta_pid[1] = 0;
     for (int i = 0; i < 8; i++) {
-        assert_int_equal(sv_tool_wait(me, is_done, &naps[i], 10000), 0);
+        assert_int_equal(sv_tool_wait(kit_me, is_done, &naps[i], 10000), 0);
         assert_int_equal(naps[i].code, 0);
         arena_free(&naps[i].a);
     }
@@ -706,12 +595,12 @@ static void a_broker_restart_is_survived(void **state)
     assert_int_equal(ask(&k, "alpha.relay", &(t_req){0}, 5000), 0);
     arena_free(&k.a);
     uint64_t t0 = clock_us();
-    stop_pid(&broker_pid, SIGKILL);
-    start_broker();
+    kit_kill_broker();
+    kit_start_broker();
     announce_again();
-    assert_int_equal(sv_tool_wait(me, is_done, &once, 10000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, is_done, &once, 10000), 0);
     assert_int_equal(once.code, SV_E_BROKER_RESTARTED);
-    assert_int_equal(sv_tool_wait(me, is_done, &again, 10000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, is_done, &again, 10000), 0);
     assert_int_equal(again.code, 0);
     assert_true(clock_us() - t0 < 4000000);
     arena_free(&once.a);
@@ -750,22 +639,18 @@ static void events_arrive_or_are_missed_by_number(void **state)
     (void)state;
     call k;
     heard h = {0};
-    assert_int_equal(sv_subscribe(me, "alpha.*", on_event, &h), 0);
+    assert_int_equal(sv_subscribe(kit_me, "alpha.*", on_event, &h), 0);
     assert_int_equal(ask(&k, "alpha.relay", &(t_req){0}, 5000), 0);
     arena_free(&k.a);
     assert_int_equal(ask(&k, "alpha.publish", &(t_req){.n = 5000}, 10000), 0);
     arena_free(&k.a);
-    assert_int_equal(sv_tool_wait(me, heard_all, &h, 10000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, heard_all, &h, 10000), 0);
     assert_int_equal(h.n + h.gap, 5000);
-    sv_unsubscribe(me, "alpha.*", on_event, &h);
+    sv_unsubscribe(kit_me, "alpha.*", on_event, &h);
 }
 
 int main(void)
 {
-    if (getenv("BIN") == NULL) {
-        fprintf(stderr, "BIN must name the folder with the executables\n");
-        return 2;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(context_passes_on),
         cmocka_unit_test(deadline_stops_three_hops),
@@ -780,5 +665,5 @@ int main(void)
         cmocka_unit_test(a_broker_restart_is_survived),
         cmocka_unit_test(events_arrive_or_are_missed_by_number),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, kit_close);
 }

@@ -1,259 +1,122 @@
 /*  files.c - the workspace actor's files over a real bus: this process is the supervisor, a user and
  *  a stranger at once. Who may what; bytes as streams; the actor killed in the middle of appends: no
  *  half file is ever seen and what is reserved is right afterwards. BIN names the executables. */
+#include "bus_kit.h"
 #include "error.h"
 #include "files_store.h"
-#include "log.h"
 #include "root_key_file.h"
 #include "sha256.h"
-#include "ticket.h"
-#include "tool.h"
 #include "uuid.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { ORG_BYTES = 4 << 20, PIECE = 65536, SIZE = 5 * PIECE + 123, PATIENCE_MS = 20000 };
+enum { ORG_BYTES = 4 << 20, PIECE = 65536, SIZE = 5 * PIECE + 123 };
 
-static char folder[64];
-static int control = -1;
-static pid_t broker_pid, workspace_pid;
-static sv_process *me;
-static config *settings;
-static ticket_signer signer;
+static pid_t workspace_pid;
 static buf anna, bob, vera, eve, xena; /* tickets */
-
-/* ---- processes ---- */
-
-static void path_of(const char *program, char path[512])
-{
-    snprintf(path, 512, "%s/%s", getenv("BIN"), program);
-}
-
-static void tell(const char *line)
-{
-    char answer[256] = "";
-    struct pollfd p = {control, POLLIN, 0};
-    assert_true(send(control, line, strlen(line), 0) > 0);
-    assert_int_equal(poll(&p, 1, 5000), 1);
-    assert_true(recv(control, answer, sizeof answer - 1, 0) > 0);
-    assert_string_equal(answer, "ok");
-}
-
-static void start_broker(void)
-{
-    int pair[2];
-    char path[512], fd[16], hex[2 * TICKET_KEY + 1];
-    uint8_t seed[TICKET_SEED], key[TICKET_KEY];
-    uuid_random(seed, sizeof seed);
-    ticket_signer_init(&signer, seed);
-    ticket_signer_public(&signer, key);
-    hex_format(key, sizeof key, hex);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-    fcntl(pair[0], F_SETFD, FD_CLOEXEC);
-    control = pair[0];
-    path_of("samovar-broker", path);
-    snprintf(fd, sizeof fd, "%d", pair[1]);
-    broker_pid = fork();
-    if (broker_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        setenv("SAMOVAR_CONTROL_FD", fd, 1);
-        execl(path, path, "--signer", hex, (char *)NULL);
-        _exit(127);
-    }
-    close(pair[1]);
-}
 
 static void start_workspace(void)
 {
-    int gate[2];
-    char line[64], path[512], go;
-    path_of("samovar-workspace", path);
-    assert_int_equal(pipe(gate), 0);
-    workspace_pid = fork();
-    if (workspace_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(gate[1]);
-        if (read(gate[0], &go, 1) != 1) _exit(1);
-        close(gate[0]);
-        setenv("SAMOVAR_INSTANCE", "1", 1);
-        execl(path, path, (char *)NULL);
-        _exit(127);
-    }
-    close(gate[0]);
-    snprintf(line, sizeof line, "child %d workspace 1", workspace_pid);
-    tell(line);
-    assert_int_equal(write(gate[1], "g", 1), 1);
-    close(gate[1]);
+    workspace_pid = kit_start(NULL, "workspace", 1);
 }
 
 static void kill_workspace(void)
 {
-    char line[64];
-    kill(workspace_pid, SIGKILL);
-    waitpid(workspace_pid, NULL, 0);
-    snprintf(line, sizeof line, "exited %d", workspace_pid);
-    tell(line);
+    kit_kill(workspace_pid);
 }
 
 /* ---- calls ---- */
 
-typedef struct call {
-    int code;
-    bool done, hold; /* hold: nothing is taken from the stream */
-    sv_error error;
-    buf body, bytes; /* the reply's; what came as items */
-    arena a;
-} call;
+static const sv_str nothing = {NULL, 0};
 
-static void on_item(void *arg, sv_stream *s, const sv_item *item)
+static sv_request request_of(const buf *who, const char *target, const sv_message *m,
+                             const void *body, sv_str attachment)
 {
-    call *k = arg;
-    buf_put(&k->bytes, item->attachment.p, item->attachment.n);
-    if (!k->hold) sv_consumed(s, 1, item->body.n + item->attachment.n);
+    return (sv_request){.target = target,
+                        .type = m,
+                        .body = body,
+                        .attachment = attachment,
+                        .ticket = who ? buf_str(who) : nothing};
 }
 
-static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, const sv_error *err)
+static int ask(const buf *who, const char *target, const sv_message *m, const void *body,
+               sv_str attachment)
 {
-    (void)s;
-    call *k = arg;
-    k->done = true;
-    k->code = code;
-    if (err) k->error = *err;
-    if (code == 0) buf_put(&k->body, item->body.p, item->body.n);
-}
-
-static bool is_done(void *arg)
-{
-    return ((call *)arg)->done;
-}
-
-static const sv_events events = {on_item, on_done};
-
-static sv_stream *begin(call *k, const buf *who, const char *target, const sv_message *m,
-                        const void *body, sv_str attachment, bool stream)
-{
-    *k = (call){.done = false};
-    buf_init(&k->body, 1 << 20);
-    buf_init(&k->bytes, 64 << 20);
-    arena_init(&k->a, 1 << 20);
-    sv_request r = {.target = target,
-                    .type = m,
-                    .body = body,
-                    .ttl_ms = PATIENCE_MS,
-                    .stream = stream,
-                    .attachment = attachment,
-                    .ticket = who ? buf_str(who) : (sv_str){NULL, 0}};
-    sv_stream *s = sv_open(me, &r, &events, k, &k->error);
-    assert_non_null(s);
-    return s;
-}
-
-static void end(call *k)
-{
-    buf_free(&k->body);
-    buf_free(&k->bytes);
-    arena_free(&k->a);
-}
-
-/* The reply is in k->a until end(k). */
-static int finish_call(call *k, const sv_message *m, void *reply)
-{
-    assert_int_equal(sv_tool_wait(me, is_done, k, PATIENCE_MS + 1000), 0);
-    if (k->code == 0 && m)
-        assert_int_equal(message_decode(m, buf_str(&k->body), MESSAGE_STRICT, &k->a, reply, NULL),
-                         0);
-    return k->code;
+    sv_request r = request_of(who, target, m, body, attachment);
+    return kit_code(&r);
 }
 
 static int begin_file(const buf *who, const char *name, int64_t size, char id[UUID_TEXT + 1])
 {
-    call k;
-    workspace_file_begin_reply r;
+    kit_call k;
+    workspace_file_begin_reply reply;
     workspace_file_begin_req q = {
         .name = sv_cstr(name), .size = size, .type = sv_cstr("text/plain")};
-    begin(&k, who, "workspace.file_begin", &workspace_file_begin_req_msg, &q, (sv_str){NULL, 0},
-          false);
-    int rc = finish_call(&k, &workspace_file_begin_reply_msg, &r);
-    if (rc == 0) snprintf(id, UUID_TEXT + 1, "%.*s", SV_FMT(r.id));
-    end(&k);
+    sv_request r =
+        request_of(who, "workspace.file_begin", &workspace_file_begin_req_msg, &q, nothing);
+    kit_begin(&k, &r);
+    int rc = kit_finish(&k, &workspace_file_begin_reply_msg, &reply);
+    if (rc == 0) snprintf(id, UUID_TEXT + 1, "%.*s", SV_FMT(reply.id));
+    kit_end(&k);
     return rc;
 }
 
 static int append(const buf *who, const char *id, const char *bytes, uint32_t n, uint64_t offset)
 {
-    call k;
     workspace_file_append_req q = {.id = sv_cstr(id), .offset = (int64_t)offset};
-    begin(&k, who, "workspace.file_append", &workspace_file_append_req_msg, &q, (sv_str){bytes, n},
-          false);
-    int rc = finish_call(&k, NULL, NULL);
-    end(&k);
-    return rc;
+    return ask(who, "workspace.file_append", &workspace_file_append_req_msg, &q,
+               (sv_str){bytes, n});
 }
 
 static int finish_file(const buf *who, const char *id, int64_t size, const char *sum)
 {
-    call k;
     workspace_file_sum s = {sv_cstr(id), size, sv_cstr(sum)};
     workspace_file_finish_req q = {.files = {&s, 1}};
-    begin(&k, who, "workspace.file_finish", &workspace_file_finish_req_msg, &q, (sv_str){NULL, 0},
-          false);
-    int rc = finish_call(&k, NULL, NULL);
-    end(&k);
-    return rc;
+    return ask(who, "workspace.file_finish", &workspace_file_finish_req_msg, &q, nothing);
 }
 
 static int with_id(const buf *who, const char *target, const char *id)
 {
-    call k;
     workspace_file_req q = {.id = sv_cstr(id)};
-    begin(&k, who, target, &workspace_file_req_msg, &q, (sv_str){NULL, 0}, false);
-    int rc = finish_call(&k, NULL, NULL);
-    end(&k);
-    return rc;
+    return ask(who, target, &workspace_file_req_msg, &q, nothing);
 }
 
 static int drop(const buf *who, const char *id)
 {
-    call k;
     sv_str text = sv_cstr(id);
     workspace_file_drop_req q = {.ids = {&text, 1}};
-    begin(&k, who, "workspace.file_drop", &workspace_file_drop_req_msg, &q, (sv_str){NULL, 0},
-          false);
-    int rc = finish_call(&k, NULL, NULL);
-    end(&k);
-    return rc;
+    return ask(who, "workspace.file_drop", &workspace_file_drop_req_msg, &q, nothing);
 }
 
 static uint32_t count_files(const buf *who)
 {
-    call k;
-    workspace_files_reply r;
+    kit_call k;
+    workspace_files_reply reply;
     workspace_files_req q = {.limit = 100};
-    begin(&k, who, "workspace.files", &workspace_files_req_msg, &q, (sv_str){NULL, 0}, false);
-    assert_int_equal(finish_call(&k, &workspace_files_reply_msg, &r), 0);
-    uint32_t n = r.files.n;
-    end(&k);
+    sv_request r = request_of(who, "workspace.files", &workspace_files_req_msg, &q, nothing);
+    kit_begin(&k, &r);
+    assert_int_equal(kit_finish(&k, &workspace_files_reply_msg, &reply), 0);
+    uint32_t n = reply.files.n;
+    kit_end(&k);
     return n;
 }
 
-static int read_file(call *k, const buf *who, const char *id, int64_t offset, int64_t n)
+static sv_stream *begin_read(kit_call *k, const buf *who, const char *id, int64_t offset, int64_t n)
 {
     workspace_file_read_req q = {.id = sv_cstr(id), .offset = offset, .n = n};
-    begin(k, who, "workspace.file_read", &workspace_file_read_req_msg, &q, (sv_str){NULL, 0}, true);
-    return finish_call(k, NULL, NULL);
+    sv_request r =
+        request_of(who, "workspace.file_read", &workspace_file_read_req_msg, &q, nothing);
+    r.stream = true;
+    return kit_begin(k, &r);
+}
+
+static int read_file(kit_call *k, const buf *who, const char *id, int64_t offset, int64_t n)
+{
+    begin_read(k, who, id, offset, n);
+    return kit_finish(k, NULL, NULL);
 }
 
 static char *pattern(uint32_t seed, char sum[65])
@@ -291,7 +154,7 @@ static void make_ticket(buf *to, const char *user, const char *org, const char *
                 .n_roles = role[0] != 0,
                 .expires_s = (uint64_t)time(NULL) + 900};
     buf_init(to, 1024);
-    assert_int_equal(ticket_sign(&signer, &t, to), 0);
+    assert_int_equal(ticket_sign(&kit_signer, &t, to), 0);
 }
 
 /* A file that was begun two hours ago, as an environment that was stopped since then has it. */
@@ -331,9 +194,9 @@ static void begin_an_old_file(void)
                         .size = ORG_BYTES};
     seal_key *root = seal_key_new();
     assert_int_equal(root_key_write(getenv("SAMOVAR_STORE_ROOT_KEY_FILE"), root, NULL), 0);
-    snprintf(path, sizeof path, "mkdir -p -m 700 %s/data %s/data/store", folder, folder);
+    snprintf(path, sizeof path, "mkdir -m 700 %s/data/store", kit_folder);
     assert_int_equal(system(path), 0);
-    snprintf(path, sizeof path, "%s/data/store/workspace-1", folder);
+    snprintf(path, sizeof path, "%s/data/store/workspace-1", kit_folder);
     store_spec spec = {.schema = &workspace_schema,
                        .folder = path,
                        .map_bytes = 1 << 30,
@@ -355,42 +218,22 @@ static void begin_an_old_file(void)
     close(finished_pipe[1]);
 }
 
-static bool workspace_is_there(void *arg)
-{
-    (void)arg;
-    call k;
-    begin(&k, NULL, "workspace.ping", &bus_empty_msg, &(bus_empty){}, (sv_str){NULL, 0}, false);
-    int rc = finish_call(&k, NULL, NULL);
-    end(&k);
-    return rc == 0;
-}
-
 static void wait_for_workspace(void)
 {
-    uint64_t until_us = clock_us() + PATIENCE_MS * 1000ull;
-    while (!workspace_is_there(NULL))
+    uint64_t until_us = clock_us() + KIT_PATIENCE_MS * 1000ull;
+    while (ask(NULL, "workspace.ping", &bus_empty_msg, &(bus_empty){}, nothing))
         assert_true(clock_us() < until_us);
 }
 
 static int setup(void **state)
 {
     (void)state;
-    char path[128];
-    sv_error err = {0};
-    strcpy(folder, "/tmp/samovar-files.XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/data", folder);
-    setenv("SAMOVAR_DATA", path, 1);
-    snprintf(path, sizeof path, "%s/root.key", folder);
-    setenv("SAMOVAR_STORE_ROOT_KEY_FILE", path, 1);
+    kit_open("files");
     setenv("SAMOVAR_FILES_ORG_BYTES", "4MiB", 1);
-    log_init("test", 0, LOG_ERROR, 2);
     begin_an_old_file();
-    start_broker();
+    kit_start_broker();
     start_workspace();
-    assert_int_equal(config_load(NULL, &settings, &err), 0);
-    me = sv_tool_start(settings, NULL, &err);
-    assert_non_null(me);
+    kit_join();
     make_ticket(&anna, "anna", "org-a", "admin");
     make_ticket(&bob, "bob", "org-a", "member");
     make_ticket(&vera, "vera", "org-a", "viewer");
@@ -402,22 +245,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
-    int status = 0;
-    char line[128];
-    pid_t all[] = {workspace_pid, broker_pid};
-    sv_tool_stop(me);
-    config_free(settings);
-    for (size_t i = 0; i < 2; i++) {
-        kill(all[i], SIGTERM);
-        assert_int_equal(waitpid(all[i], &status, 0), all[i]);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0); /* a leak report is not 0 */
-    }
     buf *tickets[] = {&anna, &bob, &vera, &eve, &xena};
     for (size_t i = 0; i < 5; i++)
         buf_free(tickets[i]);
-    snprintf(line, sizeof line, "rm -rf %s", folder);
-    return system(line);
+    return kit_close(state);
 }
 
 /* ---- tests ---- */
@@ -470,9 +301,9 @@ static void a_file_comes_and_goes(void **state)
 {
     (void)state;
     char id[UUID_TEXT + 1], sum[65], wrong[65];
-    call k;
+    kit_call k;
     const char *bytes = pattern(7, sum);
-    assert_int_equal(sv_subscribe(me, "workspace.live.>", on_live, NULL), 0);
+    assert_int_equal(sv_subscribe(kit_me, "workspace.live.>", on_live, NULL), 0);
     assert_int_equal(begin_file(&bob, "C:\\x\\report.txt", SIZE, id), 0);
     memcpy(heard_id, id, sizeof id);
     for (uint32_t at = 0; at < SIZE; at += PIECE)
@@ -489,60 +320,58 @@ static void a_file_comes_and_goes(void **state)
     assert_int_equal(with_id(&vera, "workspace.file", id), 0);
     assert_int_equal(with_id(&eve, "workspace.file", id), SV_E_NOT_FOUND);
     assert_int_equal(read_file(&k, &eve, id, 0, 0), SV_E_NOT_FOUND);
-    end(&k);
+    kit_end(&k);
     assert_int_equal(read_file(&k, &vera, id, 0, 0), 0);
     assert_int_equal(k.bytes.n, SIZE);
     assert_memory_equal(k.bytes.p, bytes, SIZE);
-    end(&k);
+    kit_end(&k);
     assert_int_equal(read_file(&k, &vera, id, 60000, 100001), 0);
     assert_int_equal(k.bytes.n, 100001);
     assert_memory_equal(k.bytes.p, bytes + 60000, 100001);
-    end(&k);
+    kit_end(&k);
     assert_int_equal(read_file(&k, &vera, id, SIZE + 1, 0), SV_E_OUT_OF_RANGE);
-    end(&k);
+    kit_end(&k);
     assert_int_equal(with_id(&eve, "workspace.file_delete", id), SV_E_NOT_FOUND);
     assert_int_equal(with_id(&vera, "workspace.file_delete", id), SV_E_ROLE);
     assert_int_equal(with_id(&anna, "workspace.file_delete", id), 0);
     assert_int_equal(with_id(&bob, "workspace.file", id), SV_E_NOT_FOUND);
-    assert_int_equal(sv_tool_wait(me, heard_both, NULL, 5000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, heard_both, NULL, 5000), 0);
     assert_int_equal(heard[0], 1);
     assert_int_equal(heard[1], 1);
-    sv_unsubscribe(me, "workspace.live.>", on_live, NULL);
+    sv_unsubscribe(kit_me, "workspace.live.>", on_live, NULL);
 }
 
 static bool window_is_full(void *arg)
 {
-    return ((call *)arg)->bytes.n >= 131072;
+    return ((kit_call *)arg)->bytes.n >= 131072;
 }
 
 static void a_reader_that_stops_is_waited_for(void **state)
 {
     (void)state;
     char id[UUID_TEXT + 1];
-    call k;
+    kit_call k;
     assert_int_equal(whole_file(&bob, 3, id), 0);
-    workspace_file_read_req q = {.id = sv_cstr(id)};
-    sv_stream *s = begin(&k, &bob, "workspace.file_read", &workspace_file_read_req_msg, &q,
-                         (sv_str){NULL, 0}, true);
+    sv_stream *s = begin_read(&k, &bob, id, 0, 0);
     k.hold = true;
-    assert_int_equal(sv_tool_wait(me, window_is_full, &k, 10000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, window_is_full, &k, 10000), 0);
     for (int i = 0; i < 20; i++) /* others are served meanwhile */
         assert_int_equal(with_id(&vera, "workspace.file", id), 0);
     assert_true(k.bytes.n <= 262144); /* the window */
     assert_false(k.done);
     sv_cancel(s);
-    end(&k);
+    kit_end(&k);
     assert_int_equal(with_id(&bob, "workspace.file_delete", id), 0);
 }
 
 static bool file_is_whole(const char *id, uint32_t seed)
 {
     char sum[65];
-    call k;
+    kit_call k;
     const char *bytes = pattern(seed, sum);
     int rc = read_file(&k, &vera, id, 0, 0);
     bool whole = rc == 0 && k.bytes.n == SIZE && memcmp(k.bytes.p, bytes, SIZE) == 0;
-    end(&k);
+    kit_end(&k);
     return whole;
 }
 
@@ -563,18 +392,19 @@ static void killed_in_the_middle_of_appends(void **state)
             uint32_t n = stop - at < PIECE ? stop - at : PIECE;
             bool killed = !over && at / PIECE == f % 5;
             over = over || killed;
-            call k;
+            kit_call k;
             workspace_file_append_req q = {.id = sv_cstr(ids[f]), .offset = at};
-            begin(&k, &bob, "workspace.file_append", &workspace_file_append_req_msg, &q,
-                  (sv_str){bytes + at, n}, false);
+            sv_request r = request_of(&bob, "workspace.file_append", &workspace_file_append_req_msg,
+                                      &q, (sv_str){bytes + at, n});
+            kit_begin(&k, &r);
             if (killed) {
                 for (uint32_t turn = 0; turn < f; turn++) /* how far it comes */
-                    loop_turn(sv_loop(me), 0);
+                    loop_turn(sv_loop(kit_me), 0);
                 kill_workspace();
                 start_workspace();
             }
-            int rc = finish_call(&k, NULL, NULL);
-            end(&k);
+            int rc = kit_finish(&k, NULL, NULL);
+            kit_end(&k);
             if (killed) wait_for_workspace();
             if (rc == 0) at += n; /* else once more, wherever it was lost */
             assert_true(rc == 0 || killed);
@@ -613,7 +443,7 @@ static void what_was_never_finished_goes(void **state)
 {
     (void)state;
     char id[UUID_TEXT + 1];
-    uint64_t until_us = clock_us() + PATIENCE_MS * 1000ull;
+    uint64_t until_us = clock_us() + KIT_PATIENCE_MS * 1000ull;
     int rc;
     while ((rc = begin_file(&xena, "x", ORG_BYTES, id)) == SV_E_QUOTA)
         assert_true(clock_us() < until_us);
@@ -623,10 +453,6 @@ static void what_was_never_finished_goes(void **state)
 
 int main(void)
 {
-    if (getenv("BIN") == NULL) {
-        fprintf(stderr, "BIN must name the folder with the executables\n");
-        return 2;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nobody_without_a_ticket),
         cmocka_unit_test(a_file_comes_and_goes),

@@ -2,175 +2,47 @@
  *  supervisor, an edge that signs tickets and a service that works for users who are away. Keys,
  *  service accounts, grants, bound tickets, the audit log, and what edges hear of revocations. BIN names
  *  the executables. */
+#include "bus_kit.h"
 #include "error.h"
-#include "log.h"
-#include "ticket.h"
-#include "tool.h"
 #include "uuid.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
-
-enum { PATIENCE_MS = 20000 };
 
 typedef struct person {
     char id[UUID_TEXT + 1], org[UUID_TEXT + 1];
 } person;
 
-static char folder[64];
-static int control = -1;
-static pid_t broker_pid, auth_pid;
-static sv_process *me;
-static config *settings;
-static uint8_t seed[TICKET_SEED];
-static ticket_signer signer;
 static ticket_ring *ring;
 static person anna, bob; /* anna administers the platform */
 
-/* ---- processes ---- */
-
-static void tell(const char *line)
-{
-    char answer[256] = "";
-    struct pollfd p = {control, POLLIN, 0};
-    assert_true(send(control, line, strlen(line), 0) > 0);
-    assert_int_equal(poll(&p, 1, 5000), 1);
-    assert_true(recv(control, answer, sizeof answer - 1, 0) > 0);
-    assert_string_equal(answer, "ok");
-}
-
-static void start_broker(void)
-{
-    int pair[2];
-    char path[512], fd[16], hex[2 * TICKET_KEY + 1];
-    uint8_t key[TICKET_KEY];
-    uuid_random(seed, sizeof seed);
-    ticket_signer_init(&signer, seed);
-    ticket_signer_public(&signer, key);
-    hex_format(key, sizeof key, hex);
-    ring = ticket_ring_new();
-    assert_int_equal(ticket_ring_add(ring, key), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-    fcntl(pair[0], F_SETFD, FD_CLOEXEC);
-    control = pair[0];
-    snprintf(path, sizeof path, "%s/samovar-broker", getenv("BIN"));
-    snprintf(fd, sizeof fd, "%d", pair[1]);
-    broker_pid = fork();
-    if (broker_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        setenv("SAMOVAR_CONTROL_FD", fd, 1);
-        execl(path, path, "--signer", hex, (char *)NULL);
-        _exit(127);
-    }
-    close(pair[1]);
-}
-
-static void start_auth(void)
-{
-    int gate[2], key[2];
-    char line[64], path[512], fd[16], go;
-    snprintf(path, sizeof path, "%s/samovar-auth", getenv("BIN"));
-    assert_int_equal(pipe(gate), 0);
-    assert_int_equal(pipe(key), 0);
-    assert_int_equal(write(key[1], seed, sizeof seed), sizeof seed);
-    close(key[1]);
-    snprintf(fd, sizeof fd, "%d", key[0]);
-    auth_pid = fork();
-    if (auth_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(gate[1]);
-        if (read(gate[0], &go, 1) != 1) _exit(1);
-        close(gate[0]);
-        setenv("SAMOVAR_INSTANCE", "1", 1);
-        setenv("SAMOVAR_TICKET_FD", fd, 1);
-        execl(path, path, (char *)NULL);
-        _exit(127);
-    }
-    close(gate[0]);
-    close(key[0]);
-    snprintf(line, sizeof line, "child %d auth 1", auth_pid);
-    tell(line);
-    assert_int_equal(write(gate[1], "g", 1), 1);
-    close(gate[1]);
-}
-
 /* ---- calls ---- */
 
-typedef struct call {
-    int code;
-    bool done;
-    sv_error error;
-    buf body;
-    arena a;
-} call;
-
-static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, const sv_error *err)
+/* Calls and waits; the reply is in k->a until kit_end(k). `t` NULL: the operator. */
+static int ask(kit_call *k, const ticket *t, const char *target, const sv_message *m,
+               const void *body, const sv_message *reply_type, void *reply)
 {
-    (void)s;
-    call *k = arg;
-    k->done = true;
-    k->code = code;
-    if (err) k->error = *err;
-    if (code == 0) buf_put(&k->body, item->body.p, item->body.n);
-}
-
-static bool is_done(void *arg)
-{
-    return ((call *)arg)->done;
-}
-
-/* Calls and waits; the reply is in k->a until end(k). `t` NULL: the operator. */
-static int ask(call *k, const ticket *t, const char *target, const sv_message *m, const void *body,
-               const sv_message *reply_type, void *reply)
-{
-    static const sv_events events = {NULL, on_done};
     buf bytes;
     buf_init(&bytes, 1024);
-    *k = (call){.done = false};
-    buf_init(&k->body, 1 << 20);
-    arena_init(&k->a, 1 << 20);
     if (t && t->expires_s) {
-        assert_int_equal(ticket_sign(&signer, t, &bytes), 0);
+        assert_int_equal(ticket_sign(&kit_signer, t, &bytes), 0);
     } else if (t) {
         buf_put(&bytes, t->user.p, t->user.n); /* bytes of a ticket */
     }
-    sv_request r = {.target = target,
-                    .type = m,
-                    .body = body,
-                    .ttl_ms = PATIENCE_MS,
-                    .ticket = buf_str(&bytes)};
+    sv_request r = {.target = target, .type = m, .body = body, .ticket = buf_str(&bytes)};
     if (t == NULL) r.ticket = (sv_str){NULL, 0};
-    assert_non_null(sv_open(me, &r, &events, k, &k->error));
-    assert_int_equal(sv_tool_wait(me, is_done, k, PATIENCE_MS + 1000), 0);
+    kit_begin(k, &r);
+    int rc = kit_finish(k, reply_type, reply);
     buf_free(&bytes);
-    if (k->code == 0 && reply_type)
-        assert_int_equal(
-            message_decode(reply_type, buf_str(&k->body), MESSAGE_STRICT, &k->a, reply, NULL), 0);
-    return k->code;
-}
-
-static void end(call *k)
-{
-    buf_free(&k->body);
-    arena_free(&k->a);
+    return rc;
 }
 
 static int code_of(const ticket *t, const char *target, const sv_message *m, const void *body)
 {
-    call k;
+    kit_call k;
     int rc = ask(&k, t, target, m, body, NULL, NULL);
-    end(&k);
+    kit_end(&k);
     return rc;
 }
 
@@ -192,7 +64,7 @@ static const char session[] = "session/01999999-0000-7000-8000-000000000001";
 
 static void add_user(const char *email, bool admin, person *ret)
 {
-    call k;
+    kit_call k;
     auth_user_reply r;
     auth_user_add_req q = {
         .email = sv_cstr(email), .password = sv_cstr("correct horse battery"), .admin = admin};
@@ -200,28 +72,22 @@ static void add_user(const char *email, bool admin, person *ret)
         ask(&k, NULL, "auth.user_add", &auth_user_add_req_msg, &q, &auth_user_reply_msg, &r), 0);
     snprintf(ret->id, sizeof ret->id, "%.*s", SV_FMT(r.user->id));
     snprintf(ret->org, sizeof ret->org, "%.*s", SV_FMT(r.user->org));
-    end(&k);
+    kit_end(&k);
 }
 
 static int setup(void **state)
 {
     (void)state;
-    char path[128];
-    sv_error err = {0};
-    strcpy(folder, "/tmp/samovar-grants.XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/data", folder);
-    setenv("SAMOVAR_DATA", path, 1);
-    snprintf(path, sizeof path, "%s/root.key", folder);
-    setenv("SAMOVAR_STORE_ROOT_KEY_FILE", path, 1);
+    uint8_t key[TICKET_KEY];
+    kit_open("grants");
     setenv("SAMOVAR_AUTH_PASSWORD_MEMORY", "19MiB", 1);
-    log_init("test", 0, LOG_ERROR, 2);
-    start_broker();
-    start_auth();
-    assert_int_equal(config_load(NULL, &settings, &err), 0);
-    me = sv_tool_start(settings, NULL, &err);
-    assert_non_null(me);
-    uint64_t until_us = clock_us() + PATIENCE_MS * 1000ull;
+    ticket_signer_public(&kit_signer, key);
+    ring = ticket_ring_new();
+    assert_int_equal(ticket_ring_add(ring, key), 0);
+    kit_start_broker();
+    kit_start(NULL, "auth", 1);
+    kit_join();
+    uint64_t until_us = clock_us() + KIT_PATIENCE_MS * 1000ull;
     while (code_of(NULL, "auth.jwks", &bus_empty_msg, &(bus_empty){}))
         assert_true(clock_us() < until_us);
     add_user("anna@example.org", true, &anna);
@@ -231,31 +97,19 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
-    int status = 0;
-    char line[128];
-    pid_t all[] = {auth_pid, broker_pid};
-    sv_tool_stop(me);
-    config_free(settings);
-    for (size_t i = 0; i < 2; i++) {
-        kill(all[i], SIGTERM);
-        assert_int_equal(waitpid(all[i], &status, 0), all[i]);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0); /* a leak report is not 0 */
-    }
     ticket_ring_free(ring);
-    snprintf(line, sizeof line, "rm -rf %s", folder);
-    return system(line);
+    return kit_close(state);
 }
 
 /* ---- keys ---- */
 
 static int make_key(const ticket *t, const auth_key_new_req *q, char ret_id[UUID_TEXT + 1])
 {
-    call k;
+    kit_call k;
     auth_key_new_reply r;
     int rc = ask(&k, t, "auth.key_new", &auth_key_new_req_msg, q, &auth_key_new_reply_msg, &r);
     if (rc == 0 && ret_id) snprintf(ret_id, UUID_TEXT + 1, "%.*s", SV_FMT(r.info->id));
-    end(&k);
+    kit_end(&k);
     return rc;
 }
 
@@ -289,7 +143,7 @@ static void who_makes_keys(void **state)
 static void service_accounts(void **state)
 {
     (void)state;
-    call k;
+    kit_call k;
     auth_member_reply r;
     char account[UUID_TEXT + 1];
     ticket t = as(&bob, session), far = as(&anna, session);
@@ -302,7 +156,7 @@ static void service_accounts(void **state)
         0);
     assert_true(r.member->service && sv_str_is(r.member->role, "member"));
     snprintf(account, sizeof account, "%.*s", SV_FMT(r.member->user));
-    end(&k);
+    kit_end(&k);
     auth_key_new_req key = {.service_account = sv_cstr(account)};
     assert_int_equal(make_key(&t, &key, NULL), 0);
     assert_int_equal(make_key(&far, &key, NULL), SV_E_NOT_FOUND);
@@ -312,18 +166,18 @@ static void service_accounts(void **state)
 
 static int grant(const ticket *t, const auth_grant_req *q, char ret[UUID_TEXT + 1])
 {
-    call k;
+    kit_call k;
     auth_grant_reply r;
     int rc = ask(&k, t, "auth.grant", &auth_grant_req_msg, q, &auth_grant_reply_msg, &r);
     if (rc == 0) snprintf(ret, UUID_TEXT + 1, "%.*s", SV_FMT(r.grant));
-    end(&k);
+    kit_end(&k);
     return rc;
 }
 
 /* `bytes`: of a ticket that auth signed. */
 static int delegate(const char *id, char bytes[512], ticket *ret)
 {
-    call k;
+    kit_call k;
     auth_delegate_reply r;
     auth_delegate_req q = {.grant = sv_cstr(id)};
     sv_error err = {0};
@@ -339,14 +193,14 @@ static int delegate(const char *id, char bytes[512], ticket *ret)
         ret->expires_s = 0; /* for ask(): it is signed */
         ret->user = copy;
     }
-    end(&k);
+    kit_end(&k);
     return rc;
 }
 
 static void work_for_somebody_who_is_away(void **state)
 {
     (void)state;
-    call k;
+    kit_call k;
     auth_me_reply me_reply;
     char id[UUID_TEXT + 1], bytes[512];
     ticket t = as(&bob, session), d;
@@ -362,7 +216,7 @@ static void work_for_somebody_who_is_away(void **state)
                          &auth_me_reply_msg, &me_reply),
                      0);
     assert_true(sv_str_is(me_reply.user->id, bob.id));
-    end(&k);
+    kit_end(&k);
     assert_int_equal(grant(&d, &q, id), SV_E_DENIED); /* not from work that is delegated itself */
     assert_int_equal(make_key(&d, &(auth_key_new_req){.name = sv_cstr("x")}, NULL), SV_E_DENIED);
     t.actor = sv_cstr(anna.id);
@@ -487,21 +341,21 @@ static void revocations_are_told(void **state)
     char id[UUID_TEXT + 1], subject[81], live[96];
     ticket t = as(&bob, session);
     snprintf(live, sizeof live, "auth.live.%s.%s", bob.org, bob.id);
-    assert_int_equal(sv_subscribe(me, "auth.revoked", on_revoked, &h), 0);
-    assert_int_equal(sv_subscribe(me, live, on_live, &h), 0);
-    assert_int_equal(sv_tool_wait(me, heard_some, &h, 5000),
+    assert_int_equal(sv_subscribe(kit_me, "auth.revoked", on_revoked, &h), 0);
+    assert_int_equal(sv_subscribe(kit_me, live, on_live, &h), 0);
+    assert_int_equal(sv_tool_wait(kit_me, heard_some, &h, 5000),
                      0); /* nothing happens, twice a second */
     assert_int_equal(h.items, 0);
     assert_int_equal(make_key(&t, &(auth_key_new_req){.name = sv_cstr("short")}, id), 0);
     uint64_t from_us = clock_us();
     assert_int_equal(
         code_of(&t, "auth.key_delete", &auth_key_req_msg, &(auth_key_req){sv_cstr(id)}), 0);
-    assert_int_equal(sv_tool_wait(me, heard_end, &h, 5000), 0);
+    assert_int_equal(sv_tool_wait(kit_me, heard_end, &h, 5000), 0);
     assert_true(clock_us() - from_us < 1000000);
     snprintf(subject, sizeof subject, "key/%s", id);
     assert_string_equal(h.subject, subject);
-    sv_unsubscribe(me, "auth.revoked", on_revoked, &h);
-    sv_unsubscribe(me, live, on_live, &h);
+    sv_unsubscribe(kit_me, "auth.revoked", on_revoked, &h);
+    sv_unsubscribe(kit_me, live, on_live, &h);
 }
 
 /* ---- the end of a user ---- */
@@ -517,7 +371,7 @@ static void a_login_in_the_second_of_a_revocation(void **state)
 {
     (void)state;
     char id[UUID_TEXT + 1], bytes[512];
-    call k;
+    kit_call k;
     auth_login_reply r;
     auth_revocations list;
     int64_t before = 0;
@@ -535,7 +389,7 @@ static void a_login_in_the_second_of_a_revocation(void **state)
         if (items[i].subject.n > 5 && memcmp(items[i].subject.p, "user/", 5) == 0)
             before = items[i].before;
     assert_true(before > 0);
-    end(&k);
+    kit_end(&k);
     auth_login_req q = {.email = sv_cstr("bob@example.org"),
                         .password = sv_cstr("correct horse battery"),
                         .network = sv_cstr("192.0.2.1")};
@@ -543,7 +397,7 @@ static void a_login_in_the_second_of_a_revocation(void **state)
         ask(&k, NULL, "auth.login", &auth_login_req_msg, &q, &auth_login_reply_msg, &r), 0);
     assert_true(r.claims->issued * 1000 > before);
     assert_true(sv_str_is(r.claims->tier, "free"));
-    end(&k);
+    kit_end(&k);
 }
 
 int main(void)

@@ -2,35 +2,18 @@
  *  is the supervisor, and signs the tickets of everybody who calls. The auth actor is killed in the
  *  middle of accepting: an invitation makes one member. BIN names the executables. */
 #include "base64url.h"
+#include "bus_kit.h"
 #include "error.h"
 #include "json_scan.h"
-#include "log.h"
-#include "ticket.h"
-#include "tool.h"
 #include "uuid.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { PATIENCE_MS = 30000, ID = UUID_TEXT + 1, TEXT = 4096 };
+enum { ID = UUID_TEXT + 1, TEXT = 4096 };
 
-static char folder[64];
-static int control = -1;
-static pid_t broker_pid, auth_pid;
-static sv_process *me;
-static config *settings;
-static ticket_signer signer;
+static pid_t auth_pid;
 
 typedef struct person {
     char id[ID], org[ID], email[64];
@@ -38,134 +21,44 @@ typedef struct person {
 } person;
 static person root, olga, max, eve;
 
-/* ---- processes ---- */
-
-static void path_of(const char *program, char path[512])
-{
-    snprintf(path, 512, "%s/%s", getenv("BIN"), program);
-}
-
-static void tell(const char *line)
-{
-    char answer[256] = "";
-    struct pollfd p = {control, POLLIN, 0};
-    assert_true(send(control, line, strlen(line), 0) > 0);
-    assert_int_equal(poll(&p, 1, 5000), 1);
-    assert_true(recv(control, answer, sizeof answer - 1, 0) > 0);
-    assert_string_equal(answer, "ok");
-}
-
-static void start_broker(void)
-{
-    int pair[2];
-    char path[512], fd[16], hex[2 * TICKET_KEY + 1];
-    uint8_t seed[TICKET_SEED], key[TICKET_KEY];
-    uuid_random(seed, sizeof seed);
-    ticket_signer_init(&signer, seed);
-    ticket_signer_public(&signer, key);
-    hex_format(key, sizeof key, hex);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-    fcntl(pair[0], F_SETFD, FD_CLOEXEC);
-    control = pair[0];
-    path_of("samovar-broker", path);
-    snprintf(fd, sizeof fd, "%d", pair[1]);
-    broker_pid = fork();
-    if (broker_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        setenv("SAMOVAR_CONTROL_FD", fd, 1);
-        execl(path, path, "--signer", hex, (char *)NULL);
-        _exit(127);
-    }
-    close(pair[1]);
-}
-
 static void start_auth(void)
 {
-    int gate[2];
-    char line[64], path[512], go;
-    path_of("samovar-auth", path);
-    assert_int_equal(pipe(gate), 0);
-    auth_pid = fork();
-    if (auth_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(gate[1]);
-        if (read(gate[0], &go, 1) != 1) _exit(1);
-        close(gate[0]);
-        setenv("SAMOVAR_INSTANCE", "1", 1);
-        execl(path, path, (char *)NULL);
-        _exit(127);
-    }
-    close(gate[0]);
-    snprintf(line, sizeof line, "child %d auth 1", auth_pid);
-    tell(line);
-    assert_int_equal(write(gate[1], "g", 1), 1);
-    close(gate[1]);
-}
-
-static void kill_auth(void)
-{
-    kill(auth_pid, SIGKILL);
-    waitpid(auth_pid, NULL, 0);
+    auth_pid = kit_start(NULL, "auth", 1);
 }
 
 /* ---- calls ---- */
 
 static char answer[1 << 20]; /* of the last call, JSON */
 
-typedef struct call {
-    bool done;
-    int code;
-    buf body;
-} call;
-
-static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, const sv_error *err)
-{
-    call *k = arg;
-    (void)s, (void)err;
-    k->done = true;
-    k->code = code;
-    if (code == 0) buf_put(&k->body, item->body.p, item->body.n);
-}
-
-static bool is_done(void *arg)
-{
-    return ((call *)arg)->done;
-}
-
-static const sv_events events = {NULL, on_done};
-
-static void begin(call *k, const buf *who, const char *method, const char *json)
+static void begin(kit_call *k, const buf *who, const char *method, const char *json)
 {
     char target[64];
     sv_error err = {0};
     buf packed;
-    *k = (call){.done = false};
-    buf_init(&k->body, 1 << 20);
     buf_init(&packed, 1 << 16);
     snprintf(target, sizeof target, "auth.%s", method);
     if (message_from_json(NULL, sv_cstr(json), &packed, &err))
         fail_msg("%s: %s", json, err.message);
     sv_request r = {.target = target,
                     .raw = buf_str(&packed),
-                    .ttl_ms = PATIENCE_MS,
                     .ticket = who ? buf_str(who) : (sv_str){NULL, 0}};
-    assert_non_null(sv_open(me, &r, &events, k, &err));
+    kit_begin(k, &r);
     buf_free(&packed);
 }
 
-static int finish(call *k)
+static int finish(kit_call *k)
 {
     buf json;
-    assert_int_equal(sv_tool_wait(me, is_done, k, PATIENCE_MS + 1000), 0);
+    int rc = kit_finish(k, NULL, NULL);
     buf_init(&json, sizeof answer - 1);
     answer[0] = 0;
-    if (k->code == 0 && k->body.n) {
+    if (rc == 0 && k->body.n) {
         assert_int_equal(message_to_json(NULL, buf_str(&k->body), false, &json, NULL), 0);
         snprintf(answer, sizeof answer, "%.*s", (int)json.n, json.p);
     }
     buf_free(&json);
-    buf_free(&k->body);
-    return k->code;
+    kit_end(k);
+    return rc;
 }
 
 static int ask(const person *who, const char *method, const char *format, ...)
@@ -173,7 +66,7 @@ static int ask(const person *who, const char *method, const char *format, ...)
 static int ask(const person *who, const char *method, const char *format, ...)
 {
     char json[TEXT];
-    call k;
+    kit_call k;
     va_list args;
     va_start(args, format);
     vsnprintf(json, sizeof json, format, args);
@@ -228,7 +121,7 @@ static void sign(person *p, const char *org, const char *role, const char *scope
                 .expires_s = (uint64_t)time(NULL) + 900};
     buf_free(&p->ticket);
     buf_init(&p->ticket, 1024);
-    assert_int_equal(ticket_sign(&signer, &t, &p->ticket), 0);
+    assert_int_equal(ticket_sign(&kit_signer, &t, &p->ticket), 0);
 }
 
 static void make_person(person *p, const char *email, bool admin)
@@ -269,7 +162,7 @@ static int accept_it(const person *who, const char *token)
 
 static void wait_for_auth(void)
 {
-    time_t end = time(NULL) + PATIENCE_MS / 1000;
+    time_t end = time(NULL) + KIT_PATIENCE_MS / 1000;
     while (ask(NULL, "ping", "{}"))
         assert_true(time(NULL) < end);
 }
@@ -277,22 +170,12 @@ static void wait_for_auth(void)
 static int setup(void **state)
 {
     (void)state;
-    char path[128];
-    sv_error err = {0};
-    strcpy(folder, "/tmp/samovar-orgs.XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/root.key", folder);
-    setenv("SAMOVAR_STORE_ROOT_KEY_FILE", path, 1);
-    snprintf(path, sizeof path, "%s/data", folder);
-    setenv("SAMOVAR_DATA", path, 1);
+    kit_open("orgs");
     setenv("SAMOVAR_AUTH_PASSWORD_MEMORY", "19MiB", 1);
     setenv("SAMOVAR_EDGE_ORIGIN", "https://samovar.example", 1);
-    log_init("test", 0, LOG_ERROR, 2);
-    start_broker();
+    kit_start_broker();
     start_auth();
-    assert_int_equal(config_load(NULL, &settings, &err), 0);
-    me = sv_tool_start(settings, NULL, &err);
-    assert_non_null(me);
+    kit_join();
     wait_for_auth();
     make_person(&root, "root@example.org", true);
     make_person(&olga, "olga@example.org", false);
@@ -303,22 +186,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
-    int status = 0;
-    char line[128];
-    pid_t all[] = {auth_pid, broker_pid};
-    sv_tool_stop(me);
-    config_free(settings);
-    for (size_t i = 0; i < 2; i++) {
-        kill(all[i], SIGTERM);
-        assert_int_equal(waitpid(all[i], &status, 0), all[i]);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0); /* a leak report is not 0 */
-    }
     person *people[] = {&root, &olga, &max, &eve};
     for (size_t i = 0; i < 4; i++)
         buf_free(&people[i]->ticket);
-    snprintf(line, sizeof line, "rm -rf %s", folder);
-    return system(line);
+    return kit_close(state);
 }
 
 /* ---- tests ---- */
@@ -564,14 +435,14 @@ static void killed_while_accepting(void **state)
     char org[ID], token[TEXT], json[TEXT + 64];
     make_org(&olga, org);
     for (int i = 0; i < ROUNDS; i++) {
-        call k;
+        kit_call k;
         struct timespec pause = {0, i * 1500000L};
         invite(&olga, org, "", token);
         snprintf(json, sizeof json, "{\"token\":\"%s\"}", token);
         begin(&k, &max.ticket, "invitation_accept", json);
-        sv_tool_wait(me, is_done, &k, (uint32_t)i);
+        sv_tool_wait(kit_me, kit_is_done, &k, (uint32_t)i);
         nanosleep(&pause, NULL); /* where the kill falls, not a wait for something */
-        kill_auth();
+        kit_kill(auth_pid);
         start_auth();
         bool told = finish(&k) == 0;
         wait_for_auth();
@@ -593,14 +464,14 @@ static void killed_while_deleting(void **state)
 {
     (void)state;
     char org[ID], token[TEXT], json[128];
-    call k;
+    kit_call k;
     make_org(&olga, org);
     invite(&olga, org, max.email, token);
     assert_int_equal(accept_it(&max, token), 0);
     snprintf(json, sizeof json, "{\"id\":\"%s\"}", org);
     begin(&k, &olga.ticket, "org_delete", json);
-    sv_tool_wait(me, is_done, &k, 5);
-    kill_auth();
+    sv_tool_wait(kit_me, kit_is_done, &k, 5);
+    kit_kill(auth_pid);
     start_auth();
     bool told = finish(&k) == 0;
     wait_for_auth();
@@ -612,10 +483,6 @@ static void killed_while_deleting(void **state)
 
 int main(void)
 {
-    if (getenv("BIN") == NULL) {
-        fprintf(stderr, "BIN must name the folder with the executables\n");
-        return 2;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_calls),
         cmocka_unit_test(members_and_roles),

@@ -3,144 +3,31 @@
 #ifndef AUTH_KIT_H
 #define AUTH_KIT_H
 
+#include "../store_kit.h"
 #include "auth.h"
-#include "error.h"
 #include "revocations.h"
-#include "seal.h"
-#include "uuid.h"
-
-#include <assert.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 enum { KIT_MEMORY = PASSWORD_MEMORY_LEAST, KIT_SESSIONS = 50 };
 #define KIT_DAY_MS  86400000LL
 #define KIT_IDLE_MS (7 * KIT_DAY_MS)
 #define KIT_LIFE_MS (30 * KIT_DAY_MS)
 
-static store *kit_store;
-static seal_key *kit_root;
-static char kit_folder[64], kit_nobody[PASSWORD_HASH];
-static uint64_t kit_now_ms;
+static char kit_nobody[PASSWORD_HASH];
 
-static pthread_mutex_t kit_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t kit_changed = PTHREAD_COND_INITIALIZER;
-static uint32_t kit_finished;
-
-static void kit_on_finished(void *arg, store_op *list)
+static inline int kit_start(void **state)
 {
-    (void)arg;
-    pthread_mutex_lock(&kit_mutex);
-    for (; list; list = list->next)
-        kit_finished++;
-    pthread_cond_signal(&kit_changed);
-    pthread_mutex_unlock(&kit_mutex);
-}
-
-static void kit_on_event(void *arg, store_level level, const char *what, const char *detail)
-{
-    (void)arg, (void)level, (void)what, (void)detail;
-}
-
-static uint64_t kit_clock(void)
-{
-    return kit_now_ms;
-}
-
-static inline void kit_open(void)
-{
-    sv_error err = {.code = 0};
-    store_spec spec = {.schema = &auth_schema,
-                       .folder = kit_folder,
-                       .map_bytes = 1 << 30,
-                       .root = kit_root,
-                       .finished = kit_on_finished,
-                       .event = kit_on_event,
-                       .unix_ms = kit_clock};
-    if (store_open(&spec, &kit_store, &err)) {
-        fprintf(stderr, "store_open: %s %s\n", err.message, err.detail);
-        abort();
-    }
-}
-
-static inline void kit_start(void)
-{
-    kit_now_ms = 1900000000000;
-    snprintf(kit_folder, sizeof kit_folder, "/tmp/auth_test_XXXXXX");
-    if (mkdtemp(kit_folder) == NULL) abort();
-    kit_root = seal_key_new();
+    (void)state;
     if (kit_nobody[0] == 0 && password_hash(sv_cstr("nobody knows"), KIT_MEMORY, kit_nobody, NULL))
         abort();
-    kit_open();
+    kit_make(&auth_schema, KIT_NOW_MS);
+    return 0;
 }
 
-/* The same data, as after a crash: nothing is in memory any more. */
-static inline void kit_again(void)
+static inline int kit_stop(void **state)
 {
-    store_close(kit_store);
-    kit_open();
-}
-
-static inline void kit_stop(void)
-{
-    char command[96];
-    store_close(kit_store);
-    seal_key_free(kit_root);
-    snprintf(command, sizeof command, "rm -rf %s", kit_folder);
-    if (system(command)) abort();
-}
-
-static sv_error kit_error; /* of the last write */
-
-/* Writes at the same moment: `in` and `out` are arrays of items of these sizes. */
-static inline void kit_write_all(store_fn *fn, const void *in, size_t in_size, void *out,
-                                 size_t out_size, uint32_t n, int *ret_codes)
-{
-    store_op *ops = calloc(n, sizeof *ops);
-    arena *memory = calloc(n, sizeof *memory);
-    assert(ops && memory);
-    kit_finished = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        arena_init(&memory[i], 1 << 20);
-        ops[i] = (store_op){.fn = fn,
-                            .in = (const char *)in + i * in_size,
-                            .out = (char *)out + i * out_size,
-                            .arena = &memory[i],
-                            .owner = "test"};
-        if (store_submit(kit_store, &ops[i])) abort();
-    }
-    pthread_mutex_lock(&kit_mutex);
-    while (kit_finished < n)
-        pthread_cond_wait(&kit_changed, &kit_mutex);
-    pthread_mutex_unlock(&kit_mutex);
-    for (uint32_t i = 0; i < n; i++) {
-        ret_codes[i] = ops[i].code;
-        kit_error = ops[i].error;
-        arena_free(&memory[i]);
-    }
-    free(ops);
-    free(memory);
-}
-
-static inline int kit_write(store_fn *fn, const void *in, void *out)
-{
-    int code;
-    kit_write_all(fn, in, 0, out, 0, 1, &code);
-    return code;
-}
-
-static inline int kit_read(store_fn *fn, const void *in, void *out, arena *a)
-{
-    store_op op = {.fn = fn, .in = in, .out = out, .arena = a, .owner = "test"};
-    return store_view(kit_store, &op);
-}
-
-static inline void kit_id(char ret[AUTH_ID + 1])
-{
-    sv_id id = uuid_new();
-    uuid_format(&id, ret);
+    (void)state;
+    kit_remove();
+    return 0;
 }
 
 static inline int kit_user(const char *email, const char *password, bool admin, auth_user *ret)
@@ -168,7 +55,6 @@ typedef struct kit_try {
 static inline bool kit_compare(kit_try *t, const char *email, const char *password,
                                const char *network)
 {
-    arena a;
     *t = (kit_try){.end = {.start = {.life_ms = KIT_LIFE_MS,
                                      .idle_ms = KIT_IDLE_MS,
                                      .most = KIT_SESSIONS,
@@ -176,10 +62,7 @@ static inline bool kit_compare(kit_try *t, const char *email, const char *passwo
     snprintf(t->try.who.email, sizeof t->try.who.email, "%s", email);
     snprintf(t->try.network, sizeof t->try.network, "%s", network);
     auth_try_keys(&t->try);
-    arena_init(&a, 1 << 20);
-    int rc = kit_read(auth_try_look, &t->try, &t->known, &a);
-    arena_free(&a);
-    if (rc) abort();
+    if (kit_peek(auth_try_look, &t->try, &t->known)) abort();
     if (t->known.blocked_ms > 0) {
         t->result.code = SV_E_LOCKED_OUT;
         t->result.retry_after_ms = (uint32_t)t->known.blocked_ms;
@@ -277,11 +160,8 @@ static inline int kit_count_mails(store_tx *tx, const void *in, void *out)
 /* Mails of that template in the outbox. */
 static inline uint32_t kit_mails(const char *template)
 {
-    arena a;
     uint32_t n;
-    arena_init(&a, 1 << 20);
-    if (kit_read(kit_count_mails, template, &n, &a)) abort();
-    arena_free(&a);
+    if (kit_peek(kit_count_mails, template, &n)) abort();
     return n;
 }
 

@@ -49,6 +49,21 @@ static inline void kit_join(const char *org, const auth_user *u, member_role rol
     if (kit_write(kit_add_member, &q, NULL)) abort();
 }
 
+static inline int kit_drop_member(store_tx *tx, const void *in, void *out)
+{
+    const org_act *q = in;
+    (void)out;
+    return member_drop(tx, sv_cstr(q->org), sv_cstr(q->user));
+}
+
+static inline int kit_leave(const char *org, const char *user)
+{
+    org_act q = {.owned_most = 0};
+    snprintf(q.org, sizeof q.org, "%s", org);
+    snprintf(q.user, sizeof q.user, "%s", user);
+    return kit_write(kit_drop_member, &q, NULL);
+}
+
 static inline int kit_put_member(store_tx *tx, const void *in, void *out)
 {
     const org_act *q = in;

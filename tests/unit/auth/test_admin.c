@@ -25,18 +25,10 @@ static void someone(const char *email, const char *name, bool admin, auth_user *
 
 static int start(void **state)
 {
-    (void)state;
-    kit_start();
+    kit_start(state);
     someone("boss@x.org", "Boss", true, &boss);
     someone("boss2@x.org", "Boss Two", true, &boss2);
     someone("user@x.org", "User", false, &user);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    kit_stop();
     return 0;
 }
 
@@ -419,17 +411,17 @@ static void test_impersonation_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_search, start, stop),
-        cmocka_unit_test_setup_teardown(test_long_texts, start, stop),
-        cmocka_unit_test_setup_teardown(test_search_orgs, start, stop),
-        cmocka_unit_test_setup_teardown(test_disable, start, stop),
-        cmocka_unit_test_setup_teardown(test_last_admin, start, stop),
-        cmocka_unit_test_setup_teardown(test_admins_at_the_same_moment, start, stop),
-        cmocka_unit_test_setup_teardown(test_setup_is_over, start, stop),
-        cmocka_unit_test_setup_teardown(test_tier, start, stop),
-        cmocka_unit_test_setup_teardown(test_reset, start, stop),
-        cmocka_unit_test_setup_teardown(test_impersonation, start, stop),
-        cmocka_unit_test_setup_teardown(test_impersonation_ends, start, stop),
+        cmocka_unit_test_setup_teardown(test_search, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_long_texts, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_search_orgs, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_disable, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_last_admin, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_admins_at_the_same_moment, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_setup_is_over, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_tier, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_reset, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_impersonation, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_impersonation_ends, start, kit_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,20 +67,6 @@ static int do_tamper(store_tx *tx, const void *in, void *out)
     return rc ? rc : store_put(tx, &auth_audits, &row);
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    kit_start();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    kit_stop();
-    return 0;
-}
-
 static void sound_chains(void **state)
 {
     (void)state;
@@ -98,7 +84,6 @@ static void sound_chains(void **state)
 
 static void what_was_changed_is_found(void **state)
 {
-    (void)state;
     const struct {
         tamper how;
         int64_t first;
@@ -116,8 +101,8 @@ static void what_was_changed_is_found(void **state)
         assert_string_equal(v.first_chain, org);
         assert_int_equal(v.first_number, cases[i].first);
         assert_int_equal(strlen(v.head), 64); /* the other chain is sound */
-        kit_stop();
-        kit_start();
+        kit_stop(state);
+        kit_start(state);
     }
 }
 
@@ -195,7 +180,7 @@ static void filters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, kit_start, kit_stop)
         TEST(sound_chains),
         TEST(what_was_changed_is_found),
         TEST(pages_and_ranges),

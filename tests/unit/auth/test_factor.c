@@ -93,8 +93,7 @@ static int login_code(const char *half_id, const char *code, const char *network
 
 static int begin(void **state)
 {
-    (void)state;
-    kit_start();
+    kit_start(state);
     int rc = kit_user(anna, good, false, &user);
     if (rc == 0) rc = setup(good);
     if (rc == 0) rc = with_code(factor_enable_end, code_at(0));
@@ -104,16 +103,8 @@ static int begin(void **state)
 
 static int begin_without(void **state)
 {
-    (void)state;
-    kit_start();
+    kit_start(state);
     return kit_user(anna, good, false, &user);
-}
-
-static int end(void **state)
-{
-    (void)state;
-    kit_stop();
-    return 0;
 }
 
 /* ---- setup ---- */
@@ -421,8 +412,8 @@ static void pictures_refer_to_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(f)  cmocka_unit_test_setup_teardown(f, begin, end)
-#define FRESH(f) cmocka_unit_test_setup_teardown(f, begin_without, end)
+#define TEST(f)  cmocka_unit_test_setup_teardown(f, begin, kit_stop)
+#define FRESH(f) cmocka_unit_test_setup_teardown(f, begin_without, kit_stop)
         FRESH(it_counts_from_its_first_code),
         FRESH(the_first_code_is_spent),
         TEST(codes_work_once),

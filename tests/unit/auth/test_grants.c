@@ -7,47 +7,28 @@
 #include <cmocka.h>
 
 #include "auth_kit.h"
+#include "org_kit.h"
 #include "grants.h"
 #include "members.h"
 
 static auth_user owner, member;
 static arena memory; /* of the last result */
 
-typedef struct joining {
-    const char *org, *user;
-    member_role role;
-} joining;
-
-static int join(store_tx *tx, const void *in, void *out)
-{
-    (void)out;
-    const joining *j = in;
-    return member_add(tx, sv_cstr(j->org), sv_cstr(j->user), j->role);
-}
-
-static int leave(store_tx *tx, const void *in, void *out)
-{
-    (void)out;
-    const joining *j = in;
-    return member_drop(tx, sv_cstr(j->org), sv_cstr(j->user));
-}
-
 static int begin(void **state)
 {
-    (void)state;
-    kit_start();
+    kit_start(state);
     arena_init(&memory, 1 << 20);
     if (kit_user("owner@example.org", "correct horse battery", true, &owner) ||
         kit_user("member@example.org", "correct horse battery", false, &member))
         return -1;
-    return kit_write(join, &(joining){owner.org, member.id, ROLE_MEMBER}, NULL);
+    kit_join(owner.org, &member, ROLE_MEMBER);
+    return 0;
 }
 
 static int end(void **state)
 {
-    (void)state;
     arena_free(&memory);
-    kit_stop();
+    kit_stop(state);
     return 0;
 }
 
@@ -87,9 +68,9 @@ static void rights_of_now(void **state)
     assert_true(sv_str_is(r.user, member.id) && sv_str_is(r.org, owner.org));
     assert_true(sv_str_is(r.role, "member") && sv_str_is(r.tier, "free") && !r.admin);
     assert_true(sv_str_is(r.job, "nightly"));
-    assert_int_equal(kit_write(leave, &(joining){owner.org, member.id, 0}, NULL), 0);
+    assert_int_equal(kit_leave(owner.org, member.id), 0);
     assert_int_equal(look(id, "workflow", &r), SV_E_DENIED);
-    assert_int_equal(kit_write(join, &(joining){owner.org, member.id, ROLE_VIEWER}, NULL), 0);
+    kit_join(owner.org, &member, ROLE_VIEWER);
     assert_int_equal(look(id, "workflow", &r), 0);
     assert_true(sv_str_is(r.role, "viewer"));
     assert_int_equal(kit_events(owner.org, "grant.made"), 1);
@@ -193,8 +174,8 @@ static void with_a_key(void **state)
     assert_int_equal(look(id, "workflow", &r), 0);
     assert_int_equal(r.scopes.n, 1);
     assert_true(sv_str_is(r.scopes.items[0], "chat"));
-    assert_int_equal(kit_write(leave, &(joining){owner.org, member.id, 0}, NULL), 0);
-    assert_int_equal(kit_write(join, &(joining){owner.org, member.id, ROLE_MEMBER}, NULL), 0);
+    assert_int_equal(kit_leave(owner.org, member.id), 0);
+    kit_join(owner.org, &member, ROLE_MEMBER);
     assert_int_equal(look(id, "workflow", &r), SV_E_DENIED);
 }
 

@@ -14,19 +14,11 @@ static char org[AUTH_ID + 1];
 
 static int start(void **state)
 {
-    (void)state;
-    kit_start();
+    kit_start(state);
     kit_someone("owner@x.org", &owner);
     kit_someone("guest@x.org", &guest);
     kit_someone("other@x.org", &other);
     kit_org(&owner, org);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    kit_stop();
     return 0;
 }
 
@@ -216,16 +208,38 @@ static void test_limits(void **state)
     assert_int_equal(invite("", ROLE_MEMBER, hash), 0); /* the others have expired */
 }
 
+/* Nobody's mailbox is filled: not by one who invites again and again, nor by many. */
+static void test_mails_to_one_address(void **state)
+{
+    (void)state;
+    uint8_t hash[WORDS_HASH];
+    uint32_t before = kit_mails("invitation");
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(invite("victim@x.org", ROLE_MEMBER, hash), 0);
+    assert_int_equal(invite("victim@x.org", ROLE_MEMBER, hash), SV_E_RATE);
+    assert_string_equal(kit_error.field, "email");
+    assert_int_equal(kit_error.retry_after_ms, 3600000);
+    kit_org(&other, org);
+    org_act q = kit_act(&other, org);
+    q.role = ROLE_MEMBER;
+    assert_int_equal(kit_invite(&q, "victim@x.org", hash), SV_E_RATE);
+    assert_int_equal(kit_mails("invitation"), before + 5);
+    assert_int_equal(kit_invite(&q, "another@x.org", hash), 0);
+    kit_now_ms += 3600000;
+    assert_int_equal(kit_invite(&q, "victim@x.org", hash), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_one_use, start, stop),
-        cmocka_unit_test_setup_teardown(test_at_the_same_moment, start, stop),
-        cmocka_unit_test_setup_teardown(test_member_already, start, stop),
-        cmocka_unit_test_setup_teardown(test_for_an_address, start, stop),
-        cmocka_unit_test_setup_teardown(test_replaced_dropped_expired, start, stop),
-        cmocka_unit_test_setup_teardown(test_inviter_leaves, start, stop),
-        cmocka_unit_test_setup_teardown(test_limits, start, stop),
+        cmocka_unit_test_setup_teardown(test_one_use, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_at_the_same_moment, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_member_already, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_for_an_address, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_replaced_dropped_expired, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_inviter_leaves, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_limits, start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_mails_to_one_address, start, kit_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

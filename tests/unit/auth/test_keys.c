@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "auth_kit.h"
+#include "org_kit.h"
 #include "key_store.h"
 #include "members.h"
 
@@ -18,42 +19,22 @@ static arena memory; /* of the last result */
 
 /* ---- the cast: an owner, a member of his organization, somebody else ---- */
 
-typedef struct joining {
-    const char *org, *user;
-    member_role role;
-} joining;
-
-static int join(store_tx *tx, const void *in, void *out)
-{
-    (void)out;
-    const joining *j = in;
-    return member_add(tx, sv_cstr(j->org), sv_cstr(j->user), j->role);
-}
-
-static int leave(store_tx *tx, const void *in, void *out)
-{
-    (void)out;
-    const joining *j = in;
-    return member_drop(tx, sv_cstr(j->org), sv_cstr(j->user));
-}
-
 static int begin(void **state)
 {
-    (void)state;
-    kit_start();
+    kit_start(state);
     arena_init(&memory, 1 << 22);
     if (kit_user("owner@example.org", password, true, &owner) ||
         kit_user("member@example.org", password, false, &member) ||
         kit_user("stranger@example.org", password, false, &stranger))
         return -1;
-    return kit_write(join, &(joining){owner.org, member.id, ROLE_MEMBER}, NULL);
+    kit_join(owner.org, &member, ROLE_MEMBER);
+    return 0;
 }
 
 static int end(void **state)
 {
-    (void)state;
     arena_free(&memory);
-    kit_stop();
+    kit_stop(state);
     return 0;
 }
 
@@ -243,9 +224,9 @@ static void ends_of_a_key(void **state)
     assert_int_equal(kit_write(change_user, &shut, NULL), 0);
     assert_int_equal(check(&m, &r), 0);
     int64_t before = r.sequence;
-    assert_int_equal(kit_write(leave, &(joining){owner.org, member.id, 0}, NULL), 0);
+    assert_int_equal(kit_leave(owner.org, member.id), 0);
     assert_int_equal(check(&m, &r), SV_E_API_KEY);
-    assert_int_equal(kit_write(join, &(joining){owner.org, member.id, ROLE_MEMBER}, NULL), 0);
+    kit_join(owner.org, &member, ROLE_MEMBER);
     assert_int_equal(check(&m, &r), SV_E_API_KEY); /* it does not come back */
     made other = make_one(&by);
     assert_int_equal(check(&other, &r), 0);
@@ -469,7 +450,7 @@ static void service_accounts(void **state)
     char email[80];
     snprintf(email, sizeof email, "%s@service.invalid", account);
     assert_int_equal(kit_login(&t, email, "", "192.0.2.1"), SV_E_CREDENTIALS);
-    assert_int_equal(kit_write(leave, &(joining){owner.org, account, 0}, NULL), 0);
+    assert_int_equal(kit_leave(owner.org, account), 0);
     assert_int_equal(check(&m, &r), SV_E_API_KEY);
     assert_int_equal(make(&boss, &q, &m), SV_E_NOT_FOUND);
     assert_int_equal(kit_events(owner.org, "service.created"), 1);
@@ -482,7 +463,7 @@ static void only_so_many_service_accounts(void **state)
     for (int i = 0; i < SERVICE_ACCOUNTS; i++)
         assert_int_equal(service(&boss, ""), 0);
     assert_int_equal(service(&boss, ""), SV_E_QUOTA);
-    assert_int_equal(kit_write(leave, &(joining){owner.org, account, 0}, NULL), SV_E_NOT_FOUND);
+    assert_int_equal(kit_leave(owner.org, account), SV_E_NOT_FOUND);
 }
 
 int main(void)

@@ -14,17 +14,9 @@ enum { S = 1000 };
 
 static int begin(void **state)
 {
-    (void)state;
     auth_user user;
-    kit_start();
+    kit_start(state);
     return kit_user(anna, good, false, &user);
-}
-
-static int end(void **state)
-{
-    (void)state;
-    kit_stop();
-    return 0;
 }
 
 static void users_are_unique_and_own_an_organization(void **state)
@@ -187,6 +179,27 @@ static void the_delay_grows_and_ends(void **state)
     assert_int_equal(kit_login(&t, anna, good, home), 0);
 }
 
+/* Whoever keeps an account's delay up from elsewhere does not keep its owner out. */
+static void strangers_do_not_lock_the_owner_out(void **state)
+{
+    (void)state;
+    kit_try t;
+    char network[32];
+    assert_int_equal(kit_login(&t, anna, good, home), 0);
+    for (int i = 0; i < 3 * TRIES_FREE; i++) {
+        snprintf(network, sizeof network, "198.51.100.%d", i);
+        int rc = kit_login(&t, anna, "wrong", network);
+        assert_int_equal(rc, i < TRIES_FREE ? SV_E_CREDENTIALS : SV_E_LOCKED_OUT);
+    }
+    kit_again();
+    assert_int_equal(kit_login(&t, anna, good, "192.0.2.2"), SV_E_LOCKED_OUT);
+    assert_int_equal(kit_login(&t, anna, good, home), 0);
+    assert_int_equal(kit_login(&t, anna, good, network), SV_E_LOCKED_OUT); /* they still wait */
+    for (int i = 0; i < TRIES_FREE; i++) /* at home nobody guesses more either */
+        assert_int_equal(kit_login(&t, anna, "wrong", home), SV_E_CREDENTIALS);
+    assert_int_equal(kit_login(&t, anna, good, home), SV_E_LOCKED_OUT);
+}
+
 static void a_pause_forgets(void **state)
 {
     (void)state;
@@ -296,13 +309,14 @@ static void a_changed_password_ends_sessions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, kit_stop)
         TEST(users_are_unique_and_own_an_organization),
         TEST(pages_of_users),
         TEST(setup_works_once),
         TEST(right_and_wrong),
         TEST(unknown_costs_what_known_costs),
         TEST(the_delay_grows_and_ends),
+        TEST(strangers_do_not_lock_the_owner_out),
         TEST(a_pause_forgets),
         TEST(networks_count),
         TEST(a_race_gives_no_tries),

@@ -10,20 +10,6 @@
 #include "key_store.h"
 #include "org_kit.h"
 
-static int start(void **state)
-{
-    (void)state;
-    kit_start();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    kit_stop();
-    return 0;
-}
-
 /* ---- every role and every act ---- */
 
 typedef enum target { NOBODY, SELF, MEMBER, ADMIN, OWNER } target;
@@ -503,6 +489,30 @@ static void test_switch(void **state)
     assert_int_equal(kit_write(org_change_session, &q, &r), SV_E_TOKEN_REVOKED);
 }
 
+/* An access token alone does not keep a session: what it gets by switching ends when the token of the
+ * last login or refresh would have. */
+static void test_switch_prolongs_nothing(void **state)
+{
+    (void)state;
+    auth_user owner;
+    auth_login_result r;
+    char org[AUTH_ID + 1], session[AUTH_ID + 1];
+    kit_someone("owner@x.org", &owner);
+    kit_session(&owner, session);
+    kit_org(&owner, org);
+    int64_t end = (int64_t)kit_now_ms + 900000;
+    org_act q = kit_act(&owner, org);
+    memcpy(q.session, session, sizeof q.session);
+    kit_now_ms += 600000;
+    assert_int_equal(kit_write(org_change_session, &q, &r), 0);
+    assert_int_equal(r.expires, end);
+    kit_now_ms += 299999;
+    assert_int_equal(kit_write(org_change_session, &q, &r), 0);
+    assert_int_equal(r.expires, end);
+    kit_now_ms++;
+    assert_int_equal(kit_write(org_change_session, &q, &r), SV_E_TOKEN_EXPIRED);
+}
+
 /* Pieces, a crash between them, and the tick that goes on. */
 static void test_deletion(void **state)
 {
@@ -595,18 +605,19 @@ static void test_actor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_roles_and_acts, start, stop),
-        cmocka_unit_test_setup_teardown(test_keys_stay_at_home, start, stop),
-        cmocka_unit_test_setup_teardown(test_not_there, start, stop),
-        cmocka_unit_test_setup_teardown(test_last_owner, start, stop),
-        cmocka_unit_test_setup_teardown(test_at_the_same_moment, start, stop),
-        cmocka_unit_test_setup_teardown(test_personal, start, stop),
-        cmocka_unit_test_setup_teardown(test_owned_most, start, stop),
-        cmocka_unit_test_setup_teardown(test_lists, start, stop),
-        cmocka_unit_test_setup_teardown(test_revocations, start, stop),
-        cmocka_unit_test_setup_teardown(test_switch, start, stop),
-        cmocka_unit_test_setup_teardown(test_deletion, start, stop),
-        cmocka_unit_test_setup_teardown(test_tiers, start, stop),
+        cmocka_unit_test_setup_teardown(test_roles_and_acts, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_keys_stay_at_home, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_not_there, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_last_owner, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_at_the_same_moment, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_personal, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_owned_most, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_lists, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_revocations, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_switch, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_switch_prolongs_nothing, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_deletion, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(test_tiers, kit_start, kit_stop),
         cmocka_unit_test(test_actor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

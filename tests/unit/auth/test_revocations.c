@@ -12,20 +12,6 @@
 
 static const char some_id[] = "01999999-0000-7000-8000-000000000001";
 
-static int begin(void **state)
-{
-    (void)state;
-    kit_start();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    kit_stop();
-    return 0;
-}
-
 static int revoke_some(store_tx *tx, const void *in, void *out)
 {
     (void)out;
@@ -249,7 +235,7 @@ static void the_second_of_a_revocation(void **state)
 
 int main(void)
 {
-#define REVOCATION_TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+#define REVOCATION_TEST(f) cmocka_unit_test_setup_teardown(f, kit_start, kit_stop)
     const struct CMUnitTest tests[] = {
         REVOCATION_TEST(numbers_without_gaps),
         REVOCATION_TEST(pages),

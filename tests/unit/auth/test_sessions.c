@@ -14,17 +14,9 @@ static kit_try login;
 
 static int begin(void **state)
 {
-    (void)state;
     auth_user user;
-    kit_start();
+    kit_start(state);
     return kit_user(anna, good, false, &user) || kit_login(&login, anna, good, home);
-}
-
-static int end(void **state)
-{
-    (void)state;
-    kit_stop();
-    return 0;
 }
 
 static void one_use_each(void **state)
@@ -164,7 +156,7 @@ static void a_disabled_user_has_no_sessions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, kit_stop)
         TEST(one_use_each),           TEST(unknown_tokens),
         TEST(twelve_at_once),         TEST(idle_and_absolute_life),
         TEST(logout_ends_one_or_all), TEST(a_disabled_user_has_no_sessions),

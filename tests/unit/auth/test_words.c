@@ -72,6 +72,19 @@ static void names_and_languages(void **state)
     assert_string_equal(err.field, "name");
     assert_int_equal(name_check(sv_cstr("\x7f"), NULL), SV_E_INVALID);
     assert_int_equal(name_check((sv_str){"a\0b", 3}, NULL), SV_E_INVALID);
+    assert_int_equal(name_check(sv_cstr("Team \u202e"
+                                        "LIVE"),
+                                NULL),
+                     SV_E_INVALID);
+    assert_int_equal(name_check(sv_cstr("a\u2028"
+                                        "b"),
+                                NULL),
+                     SV_E_INVALID);
+    assert_int_equal(name_check(sv_cstr("a\xc2\x85"
+                                        "b"),
+                                NULL),
+                     SV_E_INVALID);
+    assert_int_equal(name_check(sv_cstr("a\xff"), NULL), SV_E_INVALID);
     assert_int_equal(locale_check(sv_cstr("en"), NULL), 0);
     assert_int_equal(locale_check(sv_cstr("ru"), NULL), 0);
     assert_int_equal(locale_check((sv_str){NULL, 0}, NULL), 0);

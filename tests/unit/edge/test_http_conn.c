@@ -536,6 +536,26 @@ static void a_drain_finishes_what_is_open(void **state)
     h_close(&h);
 }
 
+static void a_drain_answers_what_is_on_its_way(void **state)
+{
+    (void)state;
+    harness h = {0};
+    h_open(&h);
+    client *idle = connected(&h), *silent = connected(&h);
+    say(&h, idle, GET("/sync"));
+    UNTIL(&h, heard(idle, "sync"));
+    http_server_drain(h.s, note_empty, &h);
+    assert_false(h.empty);
+    say(&h, idle, GET("/echo")); /* sent before the client could see the end */
+    UNTIL(&h, hear(idle));
+    assert_true(heard(idle, "connection: close"));
+    UNTIL(&h, hear(silent));
+    UNTIL(&h, h.empty);
+    leave(idle);
+    leave(silent);
+    h_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -562,6 +582,7 @@ int main(void)
         cmocka_unit_test(a_refusal_without_a_body_keeps_the_connection),
         cmocka_unit_test(the_answer_to_a_huge_upload_is_seen),
         cmocka_unit_test(a_drain_finishes_what_is_open),
+        cmocka_unit_test(a_drain_answers_what_is_on_its_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -345,6 +345,37 @@ static void addresses_in_use_are_named(void **state)
     h_close(&h);
 }
 
+/* A process that cannot serve yet has the port and no connections: they go to the one that shares it. */
+static void a_held_port_takes_nobody(void **state)
+{
+    (void)state;
+    harness h = {0};
+    sv_error err = {0};
+    http_service service = {.arg = &h, .head = h_head, .request = h_request, .refuse = h_refuse};
+    loop *l = loop_new(&err);
+    assert_non_null(l);
+    http_server *s = http_server_new(l, &default_limits, &service, &err);
+    assert_int_equal(http_server_begin(s, &err), 0); /* was not held */
+    http_server_hold(s);
+    assert_int_equal(http_server_listen(s, "127.0.0.1", 0, true, &err), 0);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(http_server_port(s))};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_true(http_server_port(s) > 0);
+    int fd = new_socket();
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), -1);
+    assert_int_equal(errno, ECONNREFUSED);
+    close(fd);
+    assert_int_equal(http_server_begin(s, &err), 0);
+    assert_int_equal(http_server_begin(s, &err), 0); /* once is enough */
+    fd = new_socket();
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    close(fd);
+    http_server_stop_listening(s);
+    assert_int_equal(http_server_begin(s, &err), 0); /* it is over */
+    http_server_free(s);
+    loop_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +391,7 @@ int main(void)
         cmocka_unit_test(too_many_beyond_the_limit_are_reset),
         cmocka_unit_test(without_descriptors_health_still_answers),
         cmocka_unit_test(addresses_in_use_are_named),
+        cmocka_unit_test(a_held_port_takes_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

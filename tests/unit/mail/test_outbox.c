@@ -11,20 +11,6 @@
 
 #define MINUTE 60000LL
 
-static int begin(void **state)
-{
-    (void)state;
-    kit_start();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    kit_stop();
-    return 0;
-}
-
 static outbox_mail add(const char *state)
 {
     outbox_mail m = kit_mail(state);
@@ -55,14 +41,14 @@ static outbox_settled settle(const outbox_mail *m, smtp_outcome outcome, const c
 static outbox_mail look(const outbox_mail *m)
 {
     outbox_mail now;
-    assert_int_equal(kit_read(outbox_find, m->id, &now), 0);
+    assert_int_equal(kit_peek(outbox_find, m->id, &now), 0);
     return now;
 }
 
 static bool there(const outbox_mail *m)
 {
     outbox_mail now;
-    return kit_read(outbox_find, m->id, &now) == 0;
+    return kit_peek(outbox_find, m->id, &now) == 0;
 }
 
 /* ---- what becomes of a mail ---- */
@@ -267,7 +253,7 @@ static void newest_first_by_pages(void **state)
     uint32_t n = 0, pages = 0;
     int64_t before = INT64_MAX;
     do {
-        assert_int_equal(kit_read(outbox_some, &q, page), 0);
+        assert_int_equal(kit_peek(outbox_some, &q, page), 0);
         for (uint32_t i = 0; i < page->n; i++, n++) {
             assert_true(page->mails[i].created < before);
             before = page->mails[i].created;
@@ -279,7 +265,7 @@ static void newest_first_by_pages(void **state)
     assert_int_equal(n, MAILS);
     assert_int_equal(pages, 3);
     q = (mail_list_req){.state = sv_cstr("held")};
-    assert_int_equal(kit_read(outbox_some, &q, page), 0);
+    assert_int_equal(kit_peek(outbox_some, &q, page), 0);
     assert_int_equal(page->n, MAILS / 50);
     assert_int_equal(page->position_n, 0);
     free(page);
@@ -302,16 +288,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verdicts),
-        cmocka_unit_test_setup_teardown(from_queued_to_sent, begin, end),
-        cmocka_unit_test_setup_teardown(eight_tries_then_failed, begin, end),
-        cmocka_unit_test_setup_teardown(a_crash_while_sending, begin, end),
-        cmocka_unit_test_setup_teardown(a_stop_costs_no_try, begin, end),
-        cmocka_unit_test_setup_teardown(without_a_server, begin, end),
-        cmocka_unit_test_setup_teardown(the_same_id_is_the_same_mail, begin, end),
-        cmocka_unit_test_setup_teardown(expiry, begin, end),
-        cmocka_unit_test_setup_teardown(dropping, begin, end),
-        cmocka_unit_test_setup_teardown(newest_first_by_pages, begin, end),
-        cmocka_unit_test_setup_teardown(four_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(from_queued_to_sent, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(eight_tries_then_failed, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(a_crash_while_sending, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(a_stop_costs_no_try, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(without_a_server, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(the_same_id_is_the_same_mail, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(expiry, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(dropping, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(newest_first_by_pages, kit_start, kit_stop),
+        cmocka_unit_test_setup_teardown(four_at_once, kit_start, kit_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

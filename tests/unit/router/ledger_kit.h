@@ -3,93 +3,19 @@
 #ifndef LEDGER_KIT_H
 #define LEDGER_KIT_H
 
-#include "error.h"
+#include "../store_kit.h"
 #include "ledger_store.h"
 
 #include <assert.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-static store *kit_store;
-static char kit_folder[64];
-static uint64_t kit_now_ms;
-
-static pthread_mutex_t kit_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t kit_changed = PTHREAD_COND_INITIALIZER;
-static store_op *kit_finished;
-
-static void kit_on_finished(void *arg, store_op *list)
-{
-    (void)arg;
-    pthread_mutex_lock(&kit_mutex);
-    kit_finished = list;
-    pthread_cond_signal(&kit_changed);
-    pthread_mutex_unlock(&kit_mutex);
-}
-
-static void kit_on_event(void *arg, store_level level, const char *what, const char *detail)
-{
-    (void)arg, (void)level, (void)what, (void)detail;
-}
-
-static uint64_t kit_clock(void)
-{
-    return kit_now_ms;
-}
-
-static inline void kit_open(void)
-{
-    sv_error err = {0};
-    store_spec spec = {.schema = &ledger_schema,
-                       .folder = kit_folder,
-                       .map_bytes = 1 << 30,
-                       .finished = kit_on_finished,
-                       .event = kit_on_event,
-                       .unix_ms = kit_clock};
-    if (store_open(&spec, &kit_store, &err)) {
-        fprintf(stderr, "store_open: %s %s\n", err.message, err.detail);
-        abort();
-    }
-}
 
 static inline void kit_start(uint64_t now_ms)
 {
-    kit_now_ms = now_ms;
-    snprintf(kit_folder, sizeof kit_folder, "/tmp/ledger_test_XXXXXX");
-    if (mkdtemp(kit_folder) == NULL) abort();
-    kit_open();
+    kit_make(&ledger_schema, now_ms);
 }
 
 static inline void kit_stop(void)
 {
-    char command[96];
-    store_close(kit_store);
-    snprintf(command, sizeof command, "rm -rf %s", kit_folder);
-    if (system(command)) abort();
-}
-
-/* A write, and waits for its commit. */
-static inline int kit_write(store_fn *fn, const void *in, void *out)
-{
-    arena a;
-    arena_init(&a, 16 << 20);
-    store_op op = {.fn = fn, .in = in, .out = out, .arena = &a, .owner = "test"};
-    kit_finished = NULL;
-    int rc = store_submit(kit_store, &op);
-    pthread_mutex_lock(&kit_mutex);
-    while (rc == 0 && kit_finished == NULL)
-        pthread_cond_wait(&kit_changed, &kit_mutex);
-    pthread_mutex_unlock(&kit_mutex);
-    arena_free(&a);
-    return rc ? rc : op.code;
-}
-
-static inline int kit_read(store_fn *fn, const void *in, void *out, arena *a)
-{
-    store_op op = {.fn = fn, .in = in, .out = out, .arena = a, .owner = "test"};
-    return store_view(kit_store, &op);
+    kit_remove();
 }
 
 /* An attempt at a moment; `serial` makes its id. Text is borrowed. */

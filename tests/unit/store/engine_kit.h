@@ -23,7 +23,7 @@
 typedef struct kit {
     char folder[256], data[300];
     engine *e;
-    size_t map_bytes;
+    size_t map_bytes, room_bytes;
     engine_table table;
 } kit;
 
@@ -49,8 +49,11 @@ static inline void kit_folder(char *to, size_t n)
 
 static inline int kit_try_open(kit *k, bool read_only, sv_error *err)
 {
-    engine_spec spec = {
-        .folder = k->folder, .map_bytes = k->map_bytes, .tables = 16, .read_only = read_only};
+    engine_spec spec = {.folder = k->folder,
+                        .map_bytes = k->map_bytes,
+                        .room_bytes = k->room_bytes,
+                        .tables = 16,
+                        .read_only = read_only};
     return engine_open(&spec, &k->e, err);
 }
 

@@ -150,6 +150,40 @@ static void full_disk(void **state)
 
 /* With room for n more pages, for every n: wherever the room ends, the commit is whole or not
  * there. */
+/* Commits on a disk that others have filled. */
+static uint32_t commits_left(disk *d)
+{
+    uint32_t n = 0;
+    int rc;
+    fill_up(d);
+    while ((rc = write_rows(d, 1)) == 0)
+        n++;
+    assert_int_equal(rc, SV_E_STORE_FULL);
+    read_all(d);
+    return n;
+}
+
+static void kept_room_is_for_commits(void **state)
+{
+    (void)state;
+    disk d;
+    if (!begin(&d, "size=16m", 0)) skip();
+    assert_int_equal(write_rows(&d, 1), 0);
+    assert_true(commits_left(&d) < 100);
+    set_ballast(&d, 0);
+    kit_close(&d.k);
+    d.k.room_bytes = 2 * MIB;
+    kit_open(&d.k);
+    assert_int_equal(write_rows(&d, 1), 0);
+    assert_true(commits_left(&d) > 300); /* more than one page each, in half of it at least */
+    set_ballast(&d, 0);                  /* it is kept anew */
+    assert_int_equal(write_rows(&d, 1), 0);
+    kit_close(&d.k);
+    kit_open(&d.k); /* and stays over a restart */
+    assert_true(commits_left(&d) > 300);
+    end(&d);
+}
+
 static void room_for_n(void **state)
 {
     (void)state;
@@ -302,7 +336,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_disk),         cmocka_unit_test(room_for_n),
         cmocka_unit_test(open_on_full_disk), cmocka_unit_test(file_size_limit),
-        cmocka_unit_test(device_is_full),
+        cmocka_unit_test(device_is_full),    cmocka_unit_test(kept_room_is_for_commits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,123 +3,14 @@
 #ifndef FILES_KIT_H
 #define FILES_KIT_H
 
-#include "error.h"
+#include "../store_kit.h"
 #include "files_store.h"
-#include "seal.h"
-#include "uuid.h"
 
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-static store *kit_store;
-static seal_key *kit_root;
-static char kit_folder[64];
-static uint64_t kit_now_ms;
-static sv_error kit_error; /* of the last operation */
-
-static pthread_mutex_t kit_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t kit_changed = PTHREAD_COND_INITIALIZER;
-static uint32_t kit_finished;
-
-static void kit_on_finished(void *arg, store_op *list)
-{
-    (void)arg;
-    pthread_mutex_lock(&kit_mutex);
-    for (; list; list = list->next)
-        kit_finished++;
-    pthread_cond_signal(&kit_changed);
-    pthread_mutex_unlock(&kit_mutex);
-}
-
-static void kit_on_event(void *arg, store_level level, const char *what, const char *detail)
-{
-    (void)arg, (void)level, (void)what, (void)detail;
-}
-
-static uint64_t kit_clock(void)
-{
-    return kit_now_ms;
-}
-
-static void kit_open(void)
-{
-    store_spec spec = {.schema = &workspace_schema,
-                       .folder = kit_folder,
-                       .map_bytes = 1 << 30,
-                       .root = kit_root,
-                       .finished = kit_on_finished,
-                       .event = kit_on_event,
-                       .unix_ms = kit_clock};
-    kit_error = (sv_error){.code = 0};
-    if (store_open(&spec, &kit_store, &kit_error)) {
-        fprintf(stderr, "store_open: %s %s\n", kit_error.message, kit_error.detail);
-        abort();
-    }
-}
-
-static int kit_start(void **state)
+static inline int kit_start(void **state)
 {
     (void)state;
-    kit_now_ms = 1900000000000;
-    snprintf(kit_folder, sizeof kit_folder, "/tmp/files_test_XXXXXX");
-    if (mkdtemp(kit_folder) == NULL) abort();
-    kit_root = seal_key_new();
-    kit_open();
+    kit_make(&workspace_schema, KIT_NOW_MS);
     return 0;
-}
-
-/* The same data, as after a crash: nothing is in memory any more. */
-static inline void kit_again(void)
-{
-    store_close(kit_store);
-    kit_open();
-}
-
-/* Writes at the same moment: `in` is an array of n items. */
-static void kit_write_all(store_fn *fn, const void *in, size_t in_size, void *out, size_t out_size,
-                          uint32_t n, int *ret_codes)
-{
-    store_op *ops = calloc(n, sizeof *ops);
-    arena *memory = calloc(n, sizeof *memory);
-    if (ops == NULL || memory == NULL) abort();
-    kit_finished = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        arena_init(&memory[i], 4 << 20);
-        ops[i] = (store_op){.fn = fn,
-                            .in = in ? (const char *)in + i * in_size : NULL,
-                            .out = (char *)out + i * out_size,
-                            .arena = &memory[i],
-                            .owner = "test"};
-        if (store_submit(kit_store, &ops[i])) abort();
-    }
-    pthread_mutex_lock(&kit_mutex);
-    while (kit_finished < n)
-        pthread_cond_wait(&kit_changed, &kit_mutex);
-    pthread_mutex_unlock(&kit_mutex);
-    for (uint32_t i = 0; i < n; i++) {
-        ret_codes[i] = ops[i].code;
-        kit_error = ops[i].error;
-        arena_free(&memory[i]);
-    }
-    free(ops);
-    free(memory);
-}
-
-static int kit_write(store_fn *fn, const void *in, void *out)
-{
-    int code;
-    kit_write_all(fn, in, 0, out, 0, 1, &code);
-    return code;
-}
-
-static int kit_read(store_fn *fn, const void *in, void *out, arena *a)
-{
-    store_op op = {.fn = fn, .in = in, .out = out, .arena = a, .owner = "test"};
-    int rc = store_view(kit_store, &op);
-    kit_error = op.error;
-    return rc;
 }
 
 /* ---- files ---- */
@@ -133,8 +24,7 @@ static file_limits kit_limits;
 static inline file_begin_in kit_begin_in(const file_who *who, const char *name, int64_t size)
 {
     file_begin_in in = {.who = who, .limits = &kit_limits, .size = size, .type = "text/plain"};
-    sv_id id = uuid_new();
-    uuid_format(&id, in.id);
+    kit_id(in.id);
     snprintf(in.name, sizeof in.name, "%s", name);
     return in;
 }
@@ -179,12 +69,8 @@ static inline int kit_file(const file_who *who, const char *name, const char *by
 
 static inline int kit_look(store_fn *fn, const file_who *who, const char *id, file *ret)
 {
-    arena a;
     file_one one = {who, sv_cstr(id)};
-    arena_init(&a, 1 << 20);
-    int rc = kit_read(fn, &one, ret, &a);
-    arena_free(&a);
-    return rc;
+    return kit_peek(fn, &one, ret);
 }
 
 static inline int kit_drop(const file_who *who, const char *id, int64_t *ret)
@@ -236,10 +122,7 @@ static inline kit_total kit_usage(const char *kind, const char *id)
 {
     const char *who[] = {kind, id};
     kit_total t;
-    arena a;
-    arena_init(&a, 16 << 20);
-    if (kit_read(kit_sum, who, &t, &a)) abort();
-    arena_free(&a);
+    if (kit_peek(kit_sum, who, &t)) abort();
     return t;
 }
 
@@ -247,21 +130,13 @@ static inline kit_total kit_usage(const char *kind, const char *id)
 static int kit_stop(void **state)
 {
     (void)state;
-    char command[96];
     store_check check = {.done = false};
     buf_init(&check.position, 1 << 20);
-    while (!check.done) {
-        arena a;
-        arena_init(&a, 16 << 20);
-        if (kit_read(store_check_some, &check, &check, &a)) abort();
-        arena_free(&a);
-    }
+    while (!check.done)
+        if (kit_peek(store_check_some, &check, &check)) abort();
     buf_free(&check.position);
     if (check.problems) fprintf(stderr, "store: %s\n", check.first_problem);
-    store_close(kit_store);
-    seal_key_free(kit_root);
-    snprintf(command, sizeof command, "rm -rf %s", kit_folder);
-    if (system(command)) abort();
+    kit_remove();
     return check.problems ? -1 : 0;
 }
 

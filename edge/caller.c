@@ -14,6 +14,12 @@ bool caller_loopback_address(const char *ip)
     return inet_pton(AF_INET6, ip, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
+bool caller_address_shared(const char *listens, bool proxied, bool announced)
+{
+    if (proxied) return !announced;
+    return strcmp(listens, "localhost") == 0 || caller_loopback_address(listens);
+}
+
 bool caller_host_ok(sv_str host)
 {
     char name[64];

@@ -13,6 +13,9 @@ enum { REQUEST_ID_BYTES = 128, VIA_BYTES = 1024 };
 
 /* "localhost", 127.0.0.0/8 or ::1: an address that only this machine reaches. */
 bool caller_loopback_address(const char *ip);
+/* Does one address stand for many clients? Where only this machine reaches what is listened on, and
+ * behind proxies that do not announce whom they speak for. */
+bool caller_address_shared(const char *listens, bool proxied, bool announced);
 /* A valid Host value whose host is localhost or a loopback address. */
 bool caller_host_ok(sv_str host);
 /* The Origin value is scheme://host of this very request. */

@@ -379,18 +379,15 @@ static void on_refuse(void *arg, http_exchange *x, int code, const sv_error *err
 
 /* ---- life ---- */
 
-/* Of one address. On this machine, and behind proxies that do not announce whom they speak for, one
- * address stands for many clients. */
 static uint32_t connections_each(const config *cfg)
 {
-    const char *host = config_str(cfg, "edge.host");
     const char *const *proxies;
     int64_t said = config_int(cfg, "edge.connections_per_address");
-    bool shared = strcmp(host, "localhost") == 0 || caller_loopback_address(host) ||
-                  (config_strs(cfg, "edge.trusted_proxies", &proxies) > 0 &&
-                   !config_bool(cfg, "edge.proxy_protocol"));
-    if (said == 0) said = shared ? config_int(cfg, "edge.connections") : PER_ADDRESS;
-    return (uint32_t)said;
+    bool proxied = config_strs(cfg, "edge.trusted_proxies", &proxies) > 0;
+    if (said) return (uint32_t)said;
+    bool shared = caller_address_shared(config_str(cfg, "edge.host"), proxied,
+                                        config_bool(cfg, "edge.proxy_protocol"));
+    return shared ? (uint32_t)config_int(cfg, "edge.connections") : PER_ADDRESS;
 }
 
 static void read_limits(const config *cfg, http_limits *l)

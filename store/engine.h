@@ -24,10 +24,12 @@ typedef uint32_t engine_table;
 typedef struct engine_spec {
     const char *folder; /* holds data.mdb and lock.mdb; must exist */
     size_t map_bytes; /* sparse: costs address space only. Raised to the file's size when smaller */
-    uint32_t tables;  /* most tables at once */
-    bool read_only;   /* for verification: no lock file, nothing is created or changed, and the
+    size_t room_bytes; /* kept allocated behind the file's used pages, so that commits go on for a
+                          while when others have filled the disk; taken while the disk has room */
+    uint32_t tables;   /* most tables at once */
+    bool read_only;    /* for verification: no lock file, nothing is created or changed, and the
                          whole structure is checked first: what passes cannot crash LMDB */
-    bool trusted;     /* read_only: without that check, for what was open a moment ago */
+    bool trusted;      /* read_only: without that check, for what was open a moment ago */
 } engine_spec;
 
 /* Refuses what is no environment (SV_E_STORE_FOREIGN), and one whose file is shorter than what it

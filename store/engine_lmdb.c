@@ -40,15 +40,17 @@
 enum { FREE_PAGES = 0, MAIN_TABLE = 1 }; /* LMDB's own tables, open from the start */
 
 enum {
-    LOCK_BYTES = 16384,   /* of lock.mdb: about 250 readers */
-    LOCK_MOST = 1 << 20,  /* a lock file that is longer is none of ours */
-    ROOM_LEAST = 64 << 10 /* less room than this on the disk explains a short write */
+    LOCK_BYTES = 16384,    /* of lock.mdb: about 250 readers */
+    LOCK_MOST = 1 << 20,   /* a lock file that is longer is none of ours */
+    ROOM_LEAST = 64 << 10, /* less room than this on the disk explains a short write */
+    ROOM_SHARE = 4         /* room is kept where the disk has so many times as much */
 };
 
 struct engine {
     MDB_env *env;
     atomic_bool broken;
     atomic_uint readers;
+    uint64_t room_bytes, roomy_to; /* the file has its blocks up to there */
 };
 
 struct engine_txn {
@@ -250,6 +252,7 @@ int engine_open(const engine_spec *spec, engine **ret, sv_error *err)
     if (rc != 0) return rc;
     engine *e = calloc(1, sizeof *e);
     if (e == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    e->room_bytes = spec->read_only ? 0 : spec->room_bytes;
     rc = open_env(e, spec, &file, err);
     if (rc != 0) {
         engine_close(e);
@@ -330,6 +333,23 @@ static int commit_failed(engine *e, int rc, sv_error *err)
     return SV_E_STORE_FULL;
 }
 
+/* Blocks behind the end of the file, whose size stays: LMDB writes its next pages there. Without
+ * them, as where the file system cannot do it, commits end with the disk's room. */
+static void keep_room(engine *e)
+{
+    int fd;
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct statvfs disk;
+    if (e->room_bytes == 0 || mdb_env_info(e->env, &info) || mdb_env_stat(e->env, &stat)) return;
+    uint64_t used = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+    if (used + e->room_bytes / 2 <= e->roomy_to) return;
+    if (mdb_env_get_fd(e->env, &fd) || fstatvfs(fd, &disk)) return;
+    if ((uint64_t)disk.f_bavail * disk.f_frsize < e->room_bytes * ROOM_SHARE) return;
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)used, (off_t)e->room_bytes) == 0)
+        e->roomy_to = used + e->room_bytes;
+}
+
 int engine_commit(engine_txn *t, sv_error *err)
 {
     engine *e = t->engine;
@@ -342,6 +362,7 @@ int engine_commit(engine_txn *t, sv_error *err)
     int rc = mdb_txn_commit(t->txn);
     free(t);
     if (!write) atomic_fetch_sub(&e->readers, 1);
+    if (rc == 0 && write && !nested) keep_room(e);
     if (rc == 0) return 0;
     return write && !nested ? commit_failed(e, rc, err) : fail(e, rc, "commit", err);
 }

@@ -133,6 +133,7 @@ int store_enter(store *s, bool other, sv_error *err)
 {
     engine_spec spec = {.folder = s->folder,
                         .map_bytes = s->spec.map_bytes,
+                        .room_bytes = s->spec.schema->room_bytes,
                         .tables = most_tables(s),
                         .read_only = s->spec.read_only};
     int rc = engine_open(&spec, &s->engine, err);

@@ -67,6 +67,7 @@ typedef struct store_schema {
     size_t n_tables;
     const store_migration *migrations;
     size_t n_migrations;
+    size_t room_bytes; /* kept on the disk for this service's rows when others fill it; 0: none */
 } store_schema;
 
 /* ---- inside a store_fn ---- */

@@ -22,7 +22,7 @@ one_more() { [ "$(count "$1" "$2")" = "$3" ]; }
 token() { # token TEMPLATE ADDRESS: of the newest link
     call mail.show "{\"id\":\"$(mails "$1" "$2" | jq -r '.[0].id')\"}" | jq -r .link | sed 's/.*#token=//'
 }
-auth_is_back() { [ "$(child_pid auth/1)" != "$1" ] && "$BIN/samovar" call auth.ping >/dev/null 2>&1; }
+auth_is_back() { [ "$(child_pid auth/1)" != "$1" ] && "$BIN/samovar" call auth.jwks >/dev/null 2>&1; } # with its keys, too
 kill_auth() { local pid; pid=$(child_pid auth/1); kill -9 "$pid"; until_ok 10 auth_is_back "$pid"; }
 
 # ---- the first administrator ----

@@ -19,7 +19,7 @@ refused "broken YAML" 78 "bad.yaml:" env SAMOVAR_CONFIG="$WORK/bad.yaml" "$BIN/s
 refused "missing file" 78 "nothing.yaml" env SAMOVAR_CONFIG="$WORK/nothing.yaml" "$BIN/samovar" up
 refused "wrong environment value" 78 "SAMOVAR_PORT" env SAMOVAR_PORT=http "$BIN/samovar" up
 refused "unknown environment name" 78 "SAMOVAR_PROT" env SAMOVAR_PROT=80 "$BIN/samovar" up
-refused "public address" 78 "loopback" env SAMOVAR_EDGE_HOST=0.0.0.0 "$BIN/samovar" up
+refused "public address" 78 "set edge.tls_cert" env SAMOVAR_EDGE_HOST=0.0.0.0 "$BIN/samovar" up
 refused "config check" 78 "bad.yaml:" env SAMOVAR_CONFIG="$WORK/bad.yaml" "$BIN/samovar" config check
 touch "$WORK/file"
 refused "data folder is a file" 1 "$WORK/file" env SAMOVAR_DATA="$WORK/file" "$BIN/samovar" up

@@ -129,8 +129,8 @@ static char *read_file(const char *path)
 /* The whole request with this body (text, @FILE or NULL) and one more header line, or NULL. */
 static prepared build_request(const char *given, const char *line)
 {
-    const char *body = given ? given : "";
-    if (body[0] == '@') body = read_file(body + 1);
+    char *file = given && given[0] == '@' ? read_file(given + 1) : NULL;
+    const char *body = file ? file : given ? given : "";
     if (!o.method) o.method = given ? "POST" : "GET";
     char extra[4096] = "";
     size_t n = 0;
@@ -153,14 +153,15 @@ static prepared build_request(const char *given, const char *line)
                       line ? "\r\n" : "", o.fresh ? "Connection: close\r\n" : "", body);
     if (rc < 0) die("out of memory");
     r.n = (size_t)rc;
+    free(file);
     return r;
 }
 
-/* The lines of a file; the array ends with NULL. One NULL for no file. */
-static char **lines_of(const char *path, size_t *ret_n)
+/* The lines of a file, none without one. They lie in *ret_text; the caller frees both. */
+static char **lines_of(const char *path, char **ret_text, size_t *ret_n)
 {
-    char *text = path ? read_file(path) : NULL, *save = NULL;
-    char **lines = calloc(MOST_LINES + 1, sizeof *lines);
+    char *text = *ret_text = path ? read_file(path) : NULL, *save = NULL;
+    char **lines = calloc(MOST_LINES, sizeof *lines);
     if (!lines) die("out of memory");
     *ret_n = 0;
     for (char *t = text ? strtok_r(text, "\n", &save) : NULL; t; t = strtok_r(NULL, "\n", &save)) {
@@ -174,7 +175,9 @@ static char **lines_of(const char *path, size_t *ret_n)
 static void build_requests(void)
 {
     size_t n_lines, n_bodies;
-    char **lines = lines_of(o.header_lines, &n_lines), **bodies = lines_of(o.bodies, &n_bodies);
+    char *line_text, *body_text;
+    char **lines = lines_of(o.header_lines, &line_text, &n_lines);
+    char **bodies = lines_of(o.bodies, &body_text, &n_bodies);
     n_requests = n_lines > n_bodies ? n_lines : n_bodies;
     if (n_requests == 0) n_requests = 1;
     requests = calloc(n_requests, sizeof *requests);
@@ -184,7 +187,9 @@ static void build_requests(void)
                                     n_lines ? lines[i % n_lines] : NULL);
     stall_request = build_request(o.stall_body ? o.stall_body : o.body, NULL);
     free(lines);
+    free(line_text);
     free(bodies);
+    free(body_text);
 }
 
 /* ---- connections ---- */

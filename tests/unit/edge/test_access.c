@@ -731,9 +731,9 @@ static void tell(world *w, const auth_revocations *news, bool answer)
     buf_init(&body, 65536);
     assert_int_equal(message_encode(&auth_revocations_msg, news, &body), 0);
     sv_item item = {.body = buf_str(&body)};
-    asked *last = &asks[n_asks - 1];
+    const asked *last = n_asks ? &asks[n_asks - 1] : NULL;
     (void)w;
-    if (answer)
+    if (answer && last)
         last->events.done(last->arg, NULL, 0, &item, NULL);
     else
         on_news(news_arg, sv_cstr("auth.revoked"), &item, 0);

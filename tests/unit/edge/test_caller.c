@@ -38,6 +38,12 @@ static void hosts(void **state)
     assert_false(caller_loopback_address("0.0.0.0"));
     assert_false(caller_loopback_address("::"));
     assert_false(caller_loopback_address("192.168.0.1"));
+    assert_true(caller_address_shared("localhost", false, false));
+    assert_true(caller_address_shared("::1", false, false));
+    assert_false(caller_address_shared("0.0.0.0", false, false));
+    assert_true(caller_address_shared("0.0.0.0", true, false));
+    assert_false(caller_address_shared("0.0.0.0", true, true));
+    assert_false(caller_address_shared("127.0.0.1", true, true));
 }
 
 static void origins(void **state)

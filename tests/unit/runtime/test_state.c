@@ -9,7 +9,7 @@ enum { MANY = 1000, WORDS_MS = 1234 };
 
 static const store_table things = {.name = "things", .row = &t_thing_msg, .key = "id"};
 static const store_table *const tables[] = {&things};
-static const store_schema schema = {"thing", 1, tables, 1, NULL, 0};
+static const store_schema schema = {"thing", 1, tables, 1, NULL, 0, 0};
 
 /* ---- store functions ---- */
 
@@ -487,8 +487,8 @@ static void test_wrong_key(void **state)
 static void test_other_schemas(void **state)
 {
     (void)state;
-    static const store_schema newer = {"thing", 2, tables, 1, NULL, 0},
-                              foreign = {"other", 1, tables, 1, NULL, 0};
+    static const store_schema newer = {"thing", 2, tables, 1, NULL, 0, 0},
+                              foreign = {"other", 1, tables, 1, NULL, 0, 0};
     static const sv_actor two = {.name = "thing", .store = &newer},
                           other = {.name = "thing", .store = &foreign};
     static const struct {

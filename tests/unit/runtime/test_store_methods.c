@@ -12,7 +12,7 @@ enum { ROWS = 3000, ROW_BYTES = 400, WINDOW = 1 << 30 };
 
 static const store_table things = {.name = "things", .row = &t_thing_msg, .key = "id"};
 static const store_table *const tables[] = {&things};
-static const store_schema schema = {"thing", 1, tables, 1, NULL, 0};
+static const store_schema schema = {"thing", 1, tables, 1, NULL, 0, 0};
 static const sv_actor actor = {.name = "thing", .store = &schema};
 
 /* ---- rows ---- */

@@ -34,7 +34,6 @@ static int read_credential(const http_request *r, sv_str *ret, sv_error *err)
 static void let_in(edge_call *c)
 {
     http_exchange *x = c->x;
-    c->let_in = true;
     if (c->route->flags & (ROUTE_UNBUILT | ROUTE_STREAMS)) c->route->handler(c);
     http_resume(x);
 }

@@ -71,7 +71,6 @@ struct edge_call {
     bool openai;       /* errors in OpenAI's shape */
     bool anthropic;    /* errors in Anthropic's */
     bool refused;      /* by the wire: the client's doing, whatever the status */
-    bool let_in;       /* access and limits have been passed */
     access_wait key;   /* while an API key is asked about */
     limits_wait limit; /* while the owner of a limit is asked */
     limits_verdict verdict;

@@ -426,7 +426,7 @@ static void a_key_is_asked_about_once(void **state)
     assert_int_equal(access_allows(one.who, &routes[ROUTE_ME], NULL), SV_E_SCOPE);
     assert_int_equal(access_allows(one.who, &routes[ROUTE_KEY_NEW], NULL), SV_E_SCOPE);
     clock_unix_us += 301ull * 1000000;
-    assert_int_equal(access_holds(w.a, one.who, NULL), 0); /* what is under way goes on */
+    assert_int_equal(access_holds(w.a, one.who, NULL), 0);     /* what is under way goes on */
     assert_int_equal(try(&w, sv_cstr("sv_good")), SV_PENDING); /* it is asked about again */
     identity_drop(one.who);
     identity_drop(two.who);

@@ -27,6 +27,7 @@ enum {
     PER_ADDRESS = 64,
     JOIN_US = 1000000,
     STATUSES = 8,
+    EARLY_US = 5000,
     SET_COOKIE_BYTES = 1024
 };
 
@@ -518,6 +519,14 @@ static void join(edge *e)
         log_write(LOG_ERROR, "this edge takes no connections", LOG_ERR(&err));
 }
 
+/* At the start the first list of revocations is what everybody waits for: no tick is. */
+static void look_early(void *arg)
+{
+    edge *e = arg;
+    access_tick(e->access);
+    if (!access_ready(e->access)) loop_timer_set(e->l, &e->early, EARLY_US, look_early, e);
+}
+
 void gateway_identities(edge *e)
 {
     access_tick(e->access);
@@ -554,6 +563,7 @@ int gateway_open(sv_process *p, edge **ret, sv_error *err)
         gateway_free(e);
         return rc;
     }
+    look_early(e);
     *ret = e;
     return 0;
 }
@@ -562,6 +572,7 @@ void gateway_free(edge *e)
 {
     if (e == NULL) return;
     e->stopping = true;
+    loop_timer_stop(e->l, &e->early);
     http_server_free(e->server);
     tls_free(e->tls);
     listen_port_close(&e->port);

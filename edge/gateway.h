@@ -48,11 +48,12 @@ typedef struct edge {
     uint32_t request_ms;
     uint64_t opened_us;
     size_t output_bytes, answer_bytes;
-    bool stopping; /* the bus is closed: streams are gone without `done` */
-    bool held;     /* sv_hold for the drain */
-    buf text;      /* bodies being written; empty between calls of the service */
-    buf packed;    /* requests being packed, same */
-    arena arena;   /* decoded messages, same */
+    loop_timer early; /* until identities are known */
+    bool stopping;    /* the bus is closed: streams are gone without `done` */
+    bool held;        /* sv_hold for the drain */
+    buf text;         /* bodies being written; empty between calls of the service */
+    buf packed;       /* requests being packed, same */
+    arena arena;      /* decoded messages, same */
     edge_call *free_calls;
     uint32_t n_free;
 } edge;

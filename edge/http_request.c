@@ -144,7 +144,7 @@ int conn_wire_keep(http_exchange *x)
     if (c->handing) {
         rc = conn_in_take(c, c->request_n, &block, &at);
         if (rc == 0) c->request_n = 0;
-    } else if (c->head) {
+    } else if (c->head && base) {
         block = at = malloc(c->head->at + 1);
         if (block) memcpy(block, base, c->head->at);
         rc = block ? 0 : SV_E_NO_MEMORY;

@@ -120,6 +120,16 @@ static int put_value(const sv_field *f, sv_str raw, buf *out, sv_error *err)
     return 0;
 }
 
+/* In a query browsers write a space as a plus. */
+static int put_query_value(const sv_field *f, sv_str raw, buf *out, sv_error *err)
+{
+    char text[VALUE_BYTES];
+    uint32_t n = raw.n < VALUE_BYTES ? raw.n : 0; /* a longer one is refused as it is */
+    for (uint32_t i = 0; i < n; i++)
+        text[i] = raw.p[i] == '+' ? ' ' : raw.p[i];
+    return put_value(f, n ? (sv_str){text, n} : raw, out, err);
+}
+
 static int put_path(const edge_call *c, const sv_message *m, buf *out, sv_error *err)
 {
     int rc = 0;
@@ -151,7 +161,7 @@ static int put_query(const edge_call *c, const sv_message *m, const char *own, b
         if (++n > FORWARD_QUERY)
             return sv_fail(err, SV_E_OUT_OF_RANGE, NULL, "There are more than %d parameters.",
                            FORWARD_QUERY);
-        int rc = put_value(f, value, out, err);
+        int rc = put_query_value(f, value, out, err);
         if (rc) return rc;
     }
     return 0;

@@ -148,6 +148,10 @@ check "and says why" grep -q 'auth.token_revoked' "$WORK/events"
 # ---- what operators see ----
 login root@example.org
 A=$(bearer "$ACCESS")
+req POST /api/admin/users -H "$A" -H "$JSON" -d "{\"email\":\"ann+1@example.org\",\"name\":\"Ann Other\",\"password\":\"$PASSWORD\"}" > /dev/null
+found() { req GET "/api/admin/users?q=$1" -H "$A" | jq -r '.users[].email' | tr '\n' ' '; }
+check "a plus in a query is a space" same "$(found Ann+Other)" "ann+1@example.org "
+check "%2B is a plus" same "$(found ann%2B1)" "ann+1@example.org "
 req GET /api/health/detailed -H "$A" > /dev/null
 check "health in detail" same "$(status) $(jq -r '.status, .parts.auth.status, .parts.mail.status, .parts.disk.status, .parts.cache.status' "$WORK/body" | tr '\n' ' ')" "200 ok ok ok ok ok "
 req GET '/api/audit?chain=platform&format=csv' -H "$A" > /dev/null

@@ -1,21 +1,25 @@
-/*  provider_sim.c - an OpenAI-compatible provider on loopback that misbehaves on demand.
+/*  provider_sim.c - every provider's API on one loopback port, misbehaving on demand.
  *
- *  GET /v1/models, POST /v1/chat/completions (plain and streamed). How a completion is answered is
- *  taken from the script first, else from the model name: "sim,tokens=20,fault=cut,at=3"; --help
- *  lists every key and fault.
+ *  OpenAI (chat completions, completions, responses, embeddings, moderations, images,
+ *  transcriptions, models; the same under /openai/deployments/MODEL/ as at Azure), Anthropic,
+ *  Gemini, Ollama. A request is checked as the real provider would and refused in its words. How it
+ *  is answered is taken from the script first, else from the model name:
+ *  "sim,tokens=20,fault=cut,at=3"; --help lists every path, key, fault and control.
  *
- *  On the port itself and on a second one that stays open when the first is closed:
- *    POST /_control  {"script": [{"fault": "hang"}, {"status": 429, "times": 2}], "listen": false,
- *                     "refuse_ms": 500, "models": ["a"], "reset_stats": true}; every key optional
- *    GET  /_stats    counters, every request with its times, head and body of the last one.
- *  Times are microseconds of CLOCK_MONOTONIC, so a test on the same machine can compare them with
- *  its own: "closed_by_peer" is when this end learnt that the caller had gone.
+ *  /_control, /_stats and /_request?n=K answer on the port itself and on a second one that stays
+ *  open when the first is closed. Times are microseconds of CLOCK_MONOTONIC, so a test on the same
+ *  machine can compare them with its own: "closed_by_peer" is when this end learnt that the caller
+ *  had gone.
  *
  *  Prints "control M" and "port N" when ready. One thread, epoll; ends with SIGTERM. */
 #include "http_reader.h"
 #include "net.h"
 #include "opts.h"
 #include "sim_answer.h"
+#include "sim_help.h"
+#include "sim_log.h"
+#include "sim_read.h"
+#include "sim_route.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -30,19 +34,13 @@
 
 enum {
     EVENTS = 256,
-    BODY_KEEP = 1 << 20,
-    RECORDS = 512,
+    BODY_MAX = 64 << 20,
+    FAILS = 1024,
     SCRIPT = 256,
     OUT_MAX = 1 << 30,
     PIECE_KEEP = 65536,
     TURN = 64
 };
-
-typedef struct record {
-    uint64_t number, start_us, first_us, end_us, closed_us, last_write_us, bytes;
-    char model[128], outcome[16], fault[16];
-    bool stream;
-} record;
 
 typedef struct conn {
     int fd;
@@ -51,8 +49,10 @@ typedef struct conn {
     buf body, out;
     size_t out_at; /* bytes of out that are written */
     uint64_t body_bytes, body_hash;
+    sim_request request;
     sim_answer answer;
-    record *rec; /* of the completion that is being answered */
+    uint64_t rec; /* number of the request that is being answered; 0: none that is counted */
+    uint64_t random;
     bool answering, silent, slow, watching_out, control_only;
     sim_after after;
     uint64_t hold; /* nothing is written before */
@@ -70,7 +70,9 @@ static const char *key;
 static const char *models_option = "sim-small,sim-large";
 static int ep, listener = -1, control_listener = -1;
 static conn *conns;
-static uint64_t reopen_at;
+static uint64_t reopen_at, down_until;
+static int down_status = 503;
+static json_t *bad_keys; /* key: status */
 static volatile sig_atomic_t stop;
 
 static script_entry script[SCRIPT];
@@ -78,10 +80,11 @@ static int script_n, script_at;
 static char models[64][128];
 static int n_models;
 
-static uint64_t requests, accepted, bad_requests;
-static record records[RECORDS]; /* ring: request n is at n % RECORDS */
-static buf last_head, last_body;
-static uint64_t last_bytes, last_hash;
+static uint64_t accepted, bad_requests;
+static struct {
+    uint64_t hash;
+    int64_t n;
+} fails[FAILS]; /* requests by model and key, for fail_first */
 
 static void on_term(int sig)
 {
@@ -91,45 +94,6 @@ static void on_term(int sig)
 
 /* ---- stats ---- */
 
-static json_t *record_json(const record *r)
-{
-    return json_pack("{s:I,s:s,s:b,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "number",
-                     (json_int_t)r->number, "model", r->model, "stream", (int)r->stream, "fault",
-                     r->fault, "outcome", r->outcome, "start_us", (json_int_t)r->start_us,
-                     "first_us", (json_int_t)r->first_us, "end_us", (json_int_t)r->end_us,
-                     "last_write_us", (json_int_t)r->last_write_us, "closed_us",
-                     (json_int_t)r->closed_us, "bytes", (json_int_t)r->bytes);
-}
-
-static json_t *last_json(void)
-{
-    json_t *headers = json_object(), *last = json_object();
-    const char *line = last_head.p;
-    if (line) {
-        json_object_set_new(last, "line", json_stringn(line, strcspn(line, "\r")));
-        while ((line = strchr(line, '\n')) && line[1] != '\r' && line[1]) {
-            line++;
-            size_t colon = strcspn(line, ":"), end = strcspn(line, "\r");
-            char name[128];
-            snprintf(name, sizeof name, "%.*s", (int)colon, line);
-            for (char *c = name; *c; c++)
-                if (*c >= 'A' && *c <= 'Z') *c = (char)(*c + 32);
-            size_t from = colon + 1;
-            while (from < end && line[from] == ' ')
-                from++;
-            json_object_set_new(headers, name, json_stringn(line + from, end - from));
-        }
-    }
-    char hash[20];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)last_hash);
-    json_object_set_new(last, "headers", headers);
-    json_object_set_new(last, "body_bytes", json_integer((json_int_t)last_bytes));
-    json_object_set_new(last, "body_fnv1a64", json_string(hash));
-    json_t *text = json_stringn(last_body.p ? last_body.p : "", last_body.n);
-    json_object_set_new(last, "body", text ? text : json_null()); /* null: not UTF-8 */
-    return last;
-}
-
 static char *stats_json(void)
 {
     int64_t n_open = 0, n_conns = 0;
@@ -138,18 +102,11 @@ static char *stats_json(void)
             n_conns++;
             n_open += c->answering;
         }
-    json_t *list = json_array(), *gone = json_array();
-    uint64_t from = requests > RECORDS ? requests - RECORDS + 1 : 1;
-    for (uint64_t i = from; i <= requests; i++) {
-        const record *r = &records[i % RECORDS];
-        json_array_append_new(list, record_json(r));
-        if (strcmp(r->outcome, "closed_by_peer") == 0) json_array_append_new(gone, record_json(r));
-    }
-    json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "requests", (json_int_t)requests,
-                          "open", (json_int_t)n_open, "connections", (json_int_t)n_conns,
-                          "accepted", (json_int_t)accepted, "bad_requests",
-                          (json_int_t)bad_requests, "now_us", (json_int_t)now_us(),
-                          "closed_by_peer", gone, "recent", list, "last", last_json());
+    json_t *o =
+        json_pack("{s:I,s:I,s:I,s:I,s:I,s:o}", "open", (json_int_t)n_open, "connections",
+                  (json_int_t)n_conns, "accepted", (json_int_t)accepted, "bad_requests",
+                  (json_int_t)bad_requests, "now_us", (json_int_t)now_us(), "last", sim_log_last());
+    sim_log_stats(o);
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return text;
@@ -168,11 +125,10 @@ static void watch(conn *c)
 
 static void end_record(conn *c, const char *outcome, uint64_t now)
 {
-    if (!c->rec) return;
-    snprintf(c->rec->outcome, sizeof c->rec->outcome, "%s", outcome);
-    c->rec->end_us = now;
-    if (strcmp(outcome, "closed_by_peer") == 0) c->rec->closed_us = now;
-    c->rec = NULL;
+    if (c->rec) sim_log_end(c->rec, outcome, now);
+    c->rec = 0;
+    sim_answer_end(&c->answer);
+    sim_request_free(&c->request);
 }
 
 /* The memory goes in sweep(), so that nobody holds a pointer to it. */
@@ -229,29 +185,67 @@ static script_entry *next_entry(bool for_models)
     return NULL;
 }
 
-static void begin_answer(conn *c, const sim_behaviour *b, bool stream, bool usage,
-                         const char *model)
+static bool unlucky(const sim_behaviour *b)
 {
-    sim_answer_start(&c->answer, b, stream, usage, model, requests);
+    const uint64_t of[2] = {(uint64_t)b->seed, sim_log_requests()};
+    uint64_t h = sim_hash(of, sizeof of, 0);
+    return (int64_t)((h ^ h >> 32) % 100) < b->slow_percent;
+}
+
+/* True while the first requests of this model and key have to fail. */
+static bool fails_first(const sim_request *r, int64_t most)
+{
+    uint64_t h = sim_hash(r->key, strlen(r->key), sim_hash(r->model, strlen(r->model), 0)) | 1;
+    for (size_t i = 0; i < FAILS; i++) {
+        size_t at = (h + i) % FAILS;
+        if (fails[at].hash && fails[at].hash != h) continue;
+        fails[at].hash = h;
+        return fails[at].n++ < most;
+    }
+    return false;
+}
+
+static void begin_answer(conn *c, sim_behaviour *b)
+{
+    if (b->fail_first) {
+        if (!b->status) b->status = 500;
+        if (!fails_first(&c->request, b->fail_first)) b->status = 0;
+    }
+    if (b->slow_percent && unlucky(b)) b->first_ms += b->slow_ms;
+    sim_answer_start(&c->answer, b, &c->request, sim_log_requests());
     c->answering = true;
     c->silent = false;
     c->after = SIM_GO_ON;
-    c->slow = b->fault == SIM_bytes || b->fault == SIM_drip;
+    c->slow = b->fault == SIM_bytes || b->fault == SIM_drip || b->split;
+    c->random = (uint64_t)b->split * 0x9e3779b97f4a7c15ull;
     c->due = c->hold = 0;
+    sim_record *rec = sim_log_at(c->rec);
+    if (rec && b->status) rec->status = (int)b->status;
+}
+
+static void refuse(conn *c, const sim_behaviour *b)
+{
+    const sim_request *r = &c->request;
+    sim_failed(r, b, &r->fail, sim_log_requests(), &c->out);
+    bad_requests += r->fail.status == 400;
+    c->answering = true;
+    c->after = SIM_KEEP;
+    c->due = c->hold = 0;
+    c->slow = c->silent = false;
 }
 
 static void answer_models(conn *c)
 {
-    const script_entry *e = next_entry(true);
+    script_entry *e = next_entry(true);
+    sim_format f = c->request.format;
     if (e && (e->b.fault != SIM_none || e->b.status)) {
-        begin_answer(c, &e->b, false, false, "models");
+        sim_behaviour b = e->b;
+        snprintf(c->request.model, sizeof c->request.model, "models");
+        c->request.ask = SIM_CHAT;
+        begin_answer(c, &b);
         return;
     }
-    json_t *data = json_array();
-    for (int i = 0; i < n_models; i++)
-        json_array_append_new(data, json_pack("{s:s,s:s,s:i,s:s}", "id", models[i], "object",
-                                              "model", "created", 1700000000, "owned_by", "sim"));
-    json_t *o = json_pack("{s:s,s:o}", "object", "list", "data", data);
+    json_t *o = sim_models(f, models, n_models);
     char *text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     reply(c, 200, "OK", text ? text : "{}");
@@ -269,60 +263,44 @@ static void error_reply(conn *c, int status, const char *words, const char *mess
     free(text);
 }
 
-static void start_record(conn *c, const char *model, bool stream, const char *fault)
+static int key_status(const char *given)
 {
-    record *r = &records[requests % RECORDS];
-    for (conn *k = conns; k; k = k->next)
-        if (k->rec == r) k->rec = NULL; /* older than the ring */
-    *r = (record){.number = requests, .start_us = now_us(), .stream = stream};
-    snprintf(r->model, sizeof r->model, "%s", model);
-    snprintf(r->fault, sizeof r->fault, "%s", fault);
-    snprintf(r->outcome, sizeof r->outcome, "open");
-    c->rec = r;
+    if (key && strcmp(given, key) != 0) return 401;
+    return (int)json_integer_value(json_object_get(bad_keys, given));
 }
 
-static void answer_chat(conn *c)
+/* What is asked is understood, counted, and answered or refused. */
+static void answer_post(conn *c)
 {
-    json_error_t je;
-    requests++;
-    json_t *o = json_loadb(c->body.p ? c->body.p : "", c->body.n, JSON_REJECT_DUPLICATES, &je);
-    const json_t *model = json_object_get(o, "model");
-    if (!json_is_object(o) || !json_is_string(model) ||
-        !json_is_array(json_object_get(o, "messages"))) {
-        bad_requests++;
-        start_record(c, "", false, "bad request");
-        error_reply(c, 400, "Bad Request", o ? "model and messages are needed" : je.text);
-        json_decref(o);
-        return;
-    }
-    bool stream = json_is_true(json_object_get(o, "stream"));
-    bool usage =
-        json_is_true(json_object_get(json_object_get(o, "stream_options"), "include_usage"));
-    const char *name = json_string_value(model);
+    sim_request *r = &c->request;
     sim_behaviour b;
     char why[160];
-    const script_entry *e = next_entry(false);
+    const script_entry *e;
+    buf body;
     sim_default(&b);
-    if (e)
-        b = e->b;
-    else if (sim_from_model(&b, name, why, sizeof why)) {
-        bad_requests++;
-        start_record(c, name, stream, "bad request");
-        error_reply(c, 400, "Bad Request", why);
-        json_decref(o);
-        return;
+    buf_init(&body, SIZE_MAX / 2);
+    int rc = sim_route_check(r, c->reader.head), status = key_status(r->key);
+    if (rc == 0) rc = sim_read_body(r, c->reader.head, c->body.p ? c->body.p : "", c->body.n);
+    if (rc == 0 && status) rc = sim_refuse_key(r, status);
+    if (rc == 0 && down_until > now_us()) {
+        rc = sim_refuse(r, NULL, "The service is temporarily unavailable.");
+        r->fail.status = down_status;
     }
-    start_record(c, name, stream, sim_fault_name(b.fault));
-    begin_answer(c, &b, stream, usage, name);
-    json_decref(o);
-}
-
-static bool key_ok(const conn *c)
-{
-    size_t n;
-    const char *v = http_header(c->reader.head, "authorization", &n);
-    return !key || (v && n == strlen(key) + 7 && strncasecmp(v, "bearer ", 7) == 0 &&
-                    memcmp(v + 7, key, n - 7) == 0);
+    if (rc == 0 && (e = next_entry(false)))
+        b = e->b;
+    else if (rc == 0 && sim_from_model(&b, r->model, why, sizeof why))
+        rc = sim_refuse(r, "model", "%s", why);
+    if (rc == 0) rc = r->ask == SIM_CHAT ? sim_read_chat(r, &b) : sim_fixed(r, &b, &body);
+    c->rec =
+        sim_log_start(r, c->reader.head, rc ? "bad request" : sim_fault_name(b.fault), now_us());
+    sim_log_body(c->rec, c->body.p ? c->body.p : "", c->body.n);
+    if (rc) {
+        refuse(c, &b);
+    } else {
+        begin_answer(c, &b);
+        if (r->ask != SIM_CHAT) buf_put(&c->answer.fixed, body.p, body.n);
+    }
+    buf_free(&body);
 }
 
 /* ---- control ---- */
@@ -380,9 +358,10 @@ static int set_models(const json_t *list, char *why, size_t cap)
 static void reset_stats(void)
 {
     for (conn *k = conns; k; k = k->next)
-        k->rec = NULL;
-    requests = accepted = bad_requests = 0;
-    memset(records, 0, sizeof records);
+        k->rec = 0;
+    accepted = bad_requests = 0;
+    memset(fails, 0, sizeof fails);
+    sim_log_reset();
 }
 
 static int control_key(const char *name, const json_t *v, char *why, size_t cap)
@@ -396,6 +375,20 @@ static int control_key(const char *name, const json_t *v, char *why, size_t cap)
     if (strcmp(name, "refuse_ms") == 0 && json_is_integer(v)) {
         set_listening(false);
         reopen_at = now_us() + (uint64_t)json_integer_value(v) * 1000;
+        return 0;
+    }
+    if (strcmp(name, "down_ms") == 0 && json_is_integer(v)) {
+        down_until = now_us() + (uint64_t)json_integer_value(v) * 1000;
+        return 0;
+    }
+    if (strcmp(name, "down_status") == 0 && json_integer_value(v) >= 400 &&
+        json_integer_value(v) < 600) {
+        down_status = (int)json_integer_value(v);
+        return 0;
+    }
+    if (strcmp(name, "keys") == 0 && json_is_object(v)) {
+        json_decref(bad_keys);
+        bad_keys = json_deep_copy(v);
         return 0;
     }
     if (strcmp(name, "reset_stats") == 0 && json_is_boolean(v)) {
@@ -432,35 +425,59 @@ static bool asked(const conn *c, const char *line)
     return strncmp(c->reader.head, line, strlen(line)) == 0;
 }
 
-static void serve(conn *c)
+static void show_request(conn *c)
 {
-    if (asked(c, "GET /_stats ")) {
-        c->control_only = true;
+    const char *n = strstr(c->reader.head, "?n=");
+    json_t *o = sim_log_request(n ? strtoull(n + 3, NULL, 10) : sim_log_requests());
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    if (text)
+        reply(c, 200, "OK", text);
+    else
+        error_reply(c, 404, "Not Found", "This request is not remembered.");
+    free(text);
+}
+
+static bool serve_control(conn *c)
+{
+    bool stats = asked(c, "GET /_stats "),
+         one = asked(c, "GET /_request") || asked(c, "GET /_stats?n=");
+    if (!stats && !one && !asked(c, "POST /_control ")) return false;
+    c->control_only = true;
+    if (one) {
+        show_request(c);
+    } else if (stats) {
         char *text = stats_json();
         reply(c, 200, "OK", text ? text : "{}");
         free(text);
-        return;
-    }
-    if (asked(c, "POST /_control ")) {
-        c->control_only = true;
+    } else {
         answer_control(c);
-        return;
     }
-    buf_reset(&last_head, 4096);
-    buf_reset(&last_body, 4096);
-    buf_put(&last_head, c->reader.head, c->reader.head_n);
-    buf_putc(&last_head, 0);
-    buf_put(&last_body, c->body.p, c->body.n);
-    last_bytes = c->body_bytes;
-    last_hash = c->body_hash;
-    if (!key_ok(c))
-        error_reply(c, 401, "Unauthorized", "Incorrect API key provided.");
-    else if (asked(c, "POST /v1/chat/completions "))
-        answer_chat(c);
-    else if (asked(c, "GET /v1/models "))
+    return true;
+}
+
+static void serve(conn *c)
+{
+    if (serve_control(c)) return;
+    sim_log_arrived(c->reader.head, c->reader.head_n, &c->body, c->body_bytes, c->body_hash);
+    sim_request *r = &c->request;
+    sim_behaviour b;
+    sim_default(&b);
+    sim_route(r, c->reader.head);
+    if (r->ask == SIM_NOTHING) {
+        sim_refuse(r, NULL, "There is nothing here.");
+        r->fail.status = 404;
+        refuse(c, &b);
+    } else if (r->ask != SIM_MODELS) {
+        answer_post(c);
+    } else if (sim_route_check(r, c->reader.head)) {
+        refuse(c, &b);
+    } else if (key_status(r->key)) {
+        sim_refuse_key(r, key_status(r->key));
+        refuse(c, &b);
+    } else {
         answer_models(c);
-    else
-        error_reply(c, 404, "Not Found", "There is nothing here.");
+    }
 }
 
 /* ---- writing ---- */
@@ -483,23 +500,35 @@ static void answered(conn *c)
     if (over) drop(c, "closed", false);
 }
 
+/* How much a slow writer sends at once. */
+static size_t step(conn *c)
+{
+    size_t left = c->out.n - c->out_at, n = 1;
+    if (c->answer.b.split) {
+        c->random = c->random * 6364136223846793005ull + 1442695040888963407ull;
+        n = 1 + (c->random >> 58);
+    }
+    return n < left ? n : left;
+}
+
 /* Writes what is due; false when the socket is full or the connection is gone. */
 static bool write_out(conn *c, uint64_t now)
 {
     while (c->out_at < c->out.n) {
-        size_t n = c->slow ? 1 : c->out.n - c->out_at;
+        size_t n = c->slow ? step(c) : c->out.n - c->out_at;
         ssize_t w = send(c->fd, c->out.p + c->out_at, n, MSG_NOSIGNAL);
         if (w < 0) {
             if (errno != EAGAIN) drop(c, "closed_by_peer", false);
             return false;
         }
-        if (c->rec) {
-            if (!c->rec->first_us) c->rec->first_us = now;
-            c->rec->last_write_us = now;
-            c->rec->bytes += (uint64_t)w;
+        sim_record *rec = sim_log_at(c->rec);
+        if (rec) {
+            if (!rec->first_us) rec->first_us = now;
+            rec->last_write_us = now;
+            rec->bytes += (uint64_t)w;
         }
         c->out_at += (size_t)w;
-        if (c->slow) { /* one byte a turn, so that each travels alone */
+        if (c->slow) { /* one step a turn, so that each travels alone */
             c->due =
                 c->answer.b.fault == SIM_drip ? now + (uint64_t)c->answer.b.drip_ms * 1000 : now;
             break;
@@ -539,7 +568,7 @@ static void on_body(void *arg, const char *p, size_t n)
     c->body_bytes += n;
     for (size_t i = 0; i < n; i++)
         c->body_hash = (c->body_hash ^ (uint8_t)p[i]) * 0x100000001b3ull;
-    size_t room = BODY_KEEP - c->body.n;
+    size_t room = BODY_MAX - c->body.n;
     buf_put(&c->body, p, n < room ? n : room);
 }
 
@@ -588,7 +617,7 @@ static void accept_all(int from)
         c->control_only = from == control_listener;
         accepted += from == listener;
         http_reader_init(&c->reader, true, true);
-        buf_init(&c->body, BODY_KEEP);
+        buf_init(&c->body, BODY_MAX);
         buf_init(&c->out, OUT_MAX);
         net_nodelay(fd);
         struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = c};
@@ -652,11 +681,10 @@ int main(int argc, char **argv)
         {"key", OPT_STR, &key, 0, 0, "the only key that is accepted; default: any or none"},
     };
     for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--keys") == 0) {
-            sim_print_help();
-            return 0;
-        }
-    opts_parse(argc, argv, "an OpenAI-compatible provider that misbehaves on demand (--keys: how)",
+        if (strcmp(argv[i], "--keys") == 0 || strcmp(argv[i], "--help") == 0) sim_print_help();
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--keys") == 0) return 0;
+    opts_parse(argc, argv, "every provider's API, misbehaving on demand (--keys: the page above)",
                table, sizeof table / sizeof *table);
     struct sigaction sa = {.sa_handler = on_term};
     sigaction(SIGTERM, &sa, NULL);
@@ -667,8 +695,6 @@ int main(int argc, char **argv)
     for (char *t = strtok_r(copy, ",", &save); t && n_models < 64; t = strtok_r(NULL, ",", &save))
         snprintf(models[n_models++], sizeof models[0], "%s", t);
     free(copy);
-    buf_init(&last_head, 1 << 17);
-    buf_init(&last_body, BODY_KEEP);
     ep = epoll_create1(EPOLL_CLOEXEC);
     uint16_t p = (uint16_t)port, m = (uint16_t)control_port;
     listener = net_listen(&p);
@@ -686,8 +712,8 @@ int main(int argc, char **argv)
     for (conn *c = conns; c; c = c->next)
         drop(c, "closed", false);
     sweep();
-    buf_free(&last_head);
-    buf_free(&last_body);
+    json_decref(bad_keys);
+    sim_log_free();
     close(ep);
     return 0;
 }

@@ -52,6 +52,10 @@ static int set_text(sim_behaviour *b, const char *key, const char *v, char *why,
         snprintf(why, cap, "there is no fault called \"%s\"", v);
         return -1;
     }
+    if (strcmp(key, "echo") == 0 && strcmp(v, "all") == 0) {
+        b->echo = SIM_ECHO_ALL;
+        return 0;
+    }
 #define TEXT(name, doc)                                                                            \
     if (strcmp(key, #name) == 0) {                                                                 \
         snprintf(b->name, sizeof b->name, "%s", v);                                                \
@@ -103,18 +107,4 @@ int sim_from_json(sim_behaviour *b, const json_t *object, char *why, size_t cap)
         if (rc) return rc;
     }
     return 0;
-}
-
-void sim_print_help(void)
-{
-    printf("\nKeys of an answer:\n");
-#define NUMBER(name, def, max, doc) printf("  %-14s %s [%d]\n", #name, doc, def);
-#define TEXT(name, doc)             printf("  %-14s %s\n", #name, doc);
-#include "sim_behaviour.def"
-#undef NUMBER
-#undef TEXT
-    printf("\nFaults (fault=NAME):\n");
-#define FAULT(name, doc) printf("  %-14s %s\n", #name, doc);
-#include "sim_behaviour.def"
-#undef FAULT
 }

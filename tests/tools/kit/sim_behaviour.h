@@ -26,12 +26,12 @@ typedef struct sim_behaviour {
 #undef TEXT
 } sim_behaviour;
 
+enum { SIM_ECHO_TEXT = 1, SIM_ECHO_ALL = 2 };
+
 void sim_default(sim_behaviour *b);
 /* Applies every KEY=VALUE of `model`, separated by commas; words without = are left alone. */
 int sim_from_model(sim_behaviour *b, const char *model, char *why, size_t cap);
 int sim_from_json(sim_behaviour *b, const json_t *object, char *why, size_t cap);
 const char *sim_fault_name(sim_fault f);
-/* Keys and faults with their words, for --help. */
-void sim_print_help(void);
 
 #endif

@@ -3,9 +3,13 @@
 #include "http_reader.h"
 #include "sigv4.h"
 #include "sim_answer.h"
+#include "sim_read.h"
+#include "sim_schema.h"
+#include "sim_vector.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,7 +181,11 @@ static void a_streamed_answer_is_well_formed(void **state)
     sim_answer a;
     sim_default(&b);
     b.tokens = 3;
-    sim_answer_start(&a, &b, true, true, "say \"hi\"", 1);
+    sim_request r2;
+    sim_request_init(&r2, SIM_OPENAI, SIM_CHAT);
+    snprintf(r2.model, sizeof r2.model, "say \"hi\"");
+    r2.stream = r2.want_usage = true;
+    sim_answer_start(&a, &b, &r2, 1);
     buf out;
     buf_init(&out, 1 << 20);
     uint64_t wait_ms;
@@ -200,6 +208,104 @@ static void a_streamed_answer_is_well_formed(void **state)
     assert_string_equal(t.text + t.n - 14, "data: [DONE]\n\n");
     http_reader_free(&r);
     buf_free(&out);
+    sim_answer_end(&a);
+    sim_request_free(&r2);
+}
+
+static float nearness(const char *one, const char *other)
+{
+    float a[256], b[256], sum = 0;
+    sim_vector(one, a, 256);
+    sim_vector(other, b, 256);
+    for (int i = 0; i < 256; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+static void embeddings_are_near_for_the_same_words(void **state)
+{
+    (void)state;
+    assert_true(nearness("the red house", "the red house") > 0.9999f);
+    assert_true(nearness("Where is the red house?", "the RED house is where") > 0.9f);
+    assert_true(nearness("the red house", "a poem on rain") < 0.3f);
+    assert_true(nearness("", "words") < 0.3f);
+    assert_int_equal(sim_base64_bytes("QUJD"), 3);
+    assert_int_equal(sim_base64_bytes("QQ=="), 1);
+    assert_int_equal(sim_base64_bytes("Q"), -1);
+    assert_int_equal(sim_base64_bytes("QU JD"), -1);
+}
+
+static void schemas_are_filled(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema, *want;
+    } cases[] = {
+        {"{\"type\":\"OBJECT\",\"properties\":{\"a\":{\"type\":\"INTEGER\"},\"b\":{}},\"required\":"
+         "[\"a\"]}",
+         "{\"a\":1}"},
+        {"{\"type\":\"array\",\"minItems\":2,\"items\":{\"enum\":[\"x\",\"y\"]}}", "[\"x\",\"x\"]"},
+        {"{\"$ref\":\"#/$defs/n\",\"$defs\":{\"n\":{\"type\":[\"null\",\"boolean\"]}}}", "true"},
+        {"{\"anyOf\":[{\"type\":\"null\"},{\"type\":\"integer\",\"minimum\":7}]}", "7"},
+        {"{\"$ref\":\"#\"}", "null"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *s = json_loads(cases[i].schema, 0, NULL), *v = sim_fill(s);
+        char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+        assert_string_equal(text, cases[i].want);
+        free(text);
+        json_decref(v);
+        json_decref(s);
+    }
+}
+
+static void a_signature_belongs_to_its_text(void **state)
+{
+    (void)state;
+    char seal[64];
+    sim_sign("thinking", "hm0 hm1", 7, seal);
+    assert_true(sim_signed("thinking", "hm0 hm1", seal));
+    assert_false(sim_signed("thinking", "hm0 hm2", seal));
+    assert_false(sim_signed("call", "hm0 hm1", seal));
+    assert_false(sim_signed("thinking", "hm0 hm1", NULL));
+}
+
+/* Values of the wrong shape at every place are refused in every format. */
+static void broken_requests_are_refused_with_a_reason(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{\"model\":\"m\"}",
+        "{\"model\":\"m\",\"messages\":7,\"input\":7,\"contents\":7,\"prompt\":7}",
+        "{\"model\":\"m\",\"max_tokens\":5,\"messages\":[7],\"input\":[7],\"contents\":[7],"
+        "\"prompt\":[7]}",
+        "{\"model\":\"m\",\"max_tokens\":5,\"messages\":[{\"role\":7,\"content\":[7]}],\"input\":[{"
+        "\"role\":"
+        "\"user\",\"content\":[7]}],\"contents\":[{\"parts\":[7]}]}",
+        "{\"model\":\"m\",\"max_tokens\":5,\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[7]"
+        ","
+        "\"content\":[{\"type\":\"thinking\"}]}],\"input\":[{\"type\":\"reasoning\"}],\"contents\":"
+        "[{"
+        "\"parts\":[{\"functionCall\":7}]}]}",
+    };
+    sim_behaviour b;
+    sim_default(&b);
+    b.lenient = 1;
+    for (int f = SIM_OPENAI; f <= SIM_OLLAMA; f++)
+        for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+            sim_request r;
+            buf out;
+            buf_init(&out, 1 << 16);
+            sim_request_init(&r, (sim_format)f, SIM_CHAT);
+            assert_int_equal(sim_read_body(&r, "", bodies[i], strlen(bodies[i])), 0);
+            assert_int_equal(sim_read_chat(&r, &b), -1);
+            assert_int_equal(r.fail.status, 400);
+            assert_true(r.fail.message[0]);
+            sim_failed(&r, &b, &r.fail, 1, &out);
+            assert_false(out.failed);
+            buf_free(&out);
+            sim_request_free(&r);
+        }
 }
 
 /* The four examples of "Authenticating Requests: Using the Authorization Header (AWS Signature
@@ -268,6 +374,10 @@ int main(void)
         cmocka_unit_test(a_request_keeps_its_head),
         cmocka_unit_test(behaviours_are_read_and_refused),
         cmocka_unit_test(a_streamed_answer_is_well_formed),
+        cmocka_unit_test(embeddings_are_near_for_the_same_words),
+        cmocka_unit_test(schemas_are_filled),
+        cmocka_unit_test(a_signature_belongs_to_its_text),
+        cmocka_unit_test(broken_requests_are_refused_with_a_reason),
         cmocka_unit_test(signatures_are_those_of_the_specification),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

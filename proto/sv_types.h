@@ -33,6 +33,7 @@ typedef struct sv_trace {
 typedef struct sv_error {
     int code;                /* 0 or a negative number from errors.def */
     uint32_t retry_after_ms; /* 0: say nothing about when to retry */
+    bool final;              /* the service has tried again itself: repeating it helps nobody */
     char field[96];          /* path of the offending field, or "" */
     char message[256];
     char detail[256];

@@ -1,6 +1,8 @@
 /*  auth.c - the actor's table, its start and stop. */
 #include "auth.h"
 
+#include "budgets.h"
+#include "providers.h"
 #include "error.h"
 #include "links.h"
 #include "log.h"
@@ -22,6 +24,7 @@ int auth_write(sv_call *call, store_fn *fn, const void *in, void *out)
     auth *a = sv_process_state(sv_call_process(call));
     int rc = store_write(call, fn, in, out);
     revocations_look(a);
+    feed_look(a);
     outbox_look(a);
     return rc;
 }
@@ -97,6 +100,7 @@ static void tick(sv_process *process, void *state)
     (void)process;
     auth_keys_look(state);
     revocations_tick(state);
+    feed_tick(state);
     outbox_look(state);
     orgs_tick(state);
     setup_show(state);
@@ -451,6 +455,57 @@ static const sv_method methods[] = {
      .handler = auth_delegate,
      .flags = SV_IDEMPOTENT,
      .doc = "A ticket for the work of a grant, with what its user may do now."},
+    {.name = "budget_set",
+     .request = &auth_budget_set_req_msg,
+     .reply = &auth_budget_reply_msg,
+     .handler = auth_budget_set,
+     .flags = SV_IDEMPOTENT,
+     .doc = "Makes a budget or replaces it."},
+    {.name = "budget",
+     .request = &auth_budget_req_msg,
+     .reply = &auth_budget_reply_msg,
+     .handler = auth_budget_one,
+     .flags = SV_IDEMPOTENT,
+     .doc = "One budget and what is used of it."},
+    {.name = "budgets",
+     .request = &auth_budgets_req_msg,
+     .reply = &auth_budgets_reply_msg,
+     .handler = auth_budgets_list,
+     .flags = SV_IDEMPOTENT,
+     .doc = "Budgets that the caller may see."},
+    {.name = "budget_delete",
+     .request = &auth_budget_req_msg,
+     .reply = &bus_empty_msg,
+     .handler = auth_budget_delete,
+     .doc = "Ends a budget; what was used stays counted."},
+    {.name = "provider",
+     .request = &auth_provider_req_msg,
+     .reply = &auth_provider_reply_msg,
+     .handler = auth_provider_one,
+     .flags = SV_IDEMPOTENT,
+     .doc = "A provider with a key of the caller's or his organization's own, for routers."},
+    {.name = "providers",
+     .request = &auth_providers_req_msg,
+     .reply = &auth_providers_reply_msg,
+     .handler = auth_providers_list,
+     .flags = SV_IDEMPOTENT,
+     .doc = "All of those that the caller may use, for routers."},
+    {.name = "provider_put",
+     .request = &auth_provider_put_req_msg,
+     .reply = &auth_provider_reply_msg,
+     .handler = auth_provider_put_one,
+     .doc = "Keeps one, its key sealed by a router, or changes it."},
+    {.name = "provider_delete",
+     .request = &auth_provider_req_msg,
+     .reply = &bus_empty_msg,
+     .handler = auth_provider_delete,
+     .doc = "Forgets one and its key."},
+    {.name = "feed",
+     .request = &auth_feed_req_msg,
+     .reply = &auth_feed_page_msg,
+     .handler = auth_feed_read,
+     .flags = SV_INLINE | SV_IDEMPOTENT,
+     .doc = "What routers keep a copy of: budgets and the like."},
     {.name = "audit",
      .request = &auth_audit_req_msg,
      .reply = &auth_audit_reply_msg,

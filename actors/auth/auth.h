@@ -5,6 +5,7 @@
 #define AUTH_AUTH_H
 
 #include "auth_store.h"
+#include "feed.h"
 #include "jwt.h"
 #include "revocations.h"
 #include "samovar.h"
@@ -51,6 +52,7 @@ typedef struct auth {
     signing_next next;
     signing_keys stored;
     revocations_told revocations;
+    feed_told feed;
     int64_t keys_per_user;
     /* tickets of delegated work */
     ticket_signer tickets;

@@ -1,6 +1,7 @@
 /*  key_store.c - see key_store.h. */
 #include "key_store.h"
 
+#include "budgets.h"
 #include "error.h"
 #include "members.h"
 #include "revocations.h"
@@ -79,6 +80,7 @@ static int show(arena *a, const key_row *k, auth_key *ret)
                       .models = kept_list(a, k->models, &ok),
                       .minute_limit = k->minute_limit,
                       .hour_limit = k->hour_limit,
+                      .cache_seconds = k->cache_seconds,
                       .created = k->created,
                       .expires = k->expires,
                       .last_used = k->last_used};
@@ -223,6 +225,7 @@ int key_insert(store_tx *tx, const void *in, void *out)
                    .models = q->models,
                    .minute_limit = q->minute_limit,
                    .hour_limit = q->hour_limit,
+                   .cache_seconds = q->cache_seconds,
                    .created = now,
                    .expires = q->expires,
                    .gone = q->expires ? q->expires + KEY_LISTED_MS : 0};
@@ -259,9 +262,10 @@ int key_one(store_tx *tx, const void *in, void *out)
     return rc ? rc : show(store_arena(tx), &row, out);
 }
 
-static int revoke_key(store_tx *tx, sv_str id)
+static int revoke_key(store_tx *tx, sv_str id, sv_str org)
 {
     int rc = store_delete(tx, &auth_keys_table, &(key_row){.id = id});
+    if (rc == 0) rc = budgets_drop(tx, org, "key", id, NULL);
     return rc ? rc : revoke_subject(tx, "key", id, (sv_str){NULL, 0}, false);
 }
 
@@ -276,7 +280,7 @@ int key_remove(store_tx *tx, const void *in, void *out)
         return fail(tx, SV_E_DENIED, "id",
                     "With an API key only that key itself can be deleted: log in for others.");
     rc = show(store_arena(tx), &row, gone);
-    if (rc == 0) rc = revoke_key(tx, gone->id);
+    if (rc == 0) rc = revoke_key(tx, gone->id, gone->org);
     if (rc) return rc;
     return audit_add(tx, &(auth_event){.chain = gone->org.p,
                                        .event = "key.deleted",
@@ -293,9 +297,10 @@ int keys_drop(store_tx *tx, sv_str user, sv_str org)
     if (rc) return rc;
     while (rc == 0 && store_scan_next(scan, &row)) {
         if (org.n && !sv_str_eq(row.org, org)) continue;
-        char id[AUTH_ID + 1];
+        char id[AUTH_ID + 1], of[AUTH_ID + 1];
         snprintf(id, sizeof id, "%.*s", SV_FMT(row.id));
-        rc = revoke_key(tx, sv_cstr(id));
+        snprintf(of, sizeof of, "%.*s", SV_FMT(row.org));
+        rc = revoke_key(tx, sv_cstr(id), sv_cstr(of));
     }
     if (rc == 0) rc = store_scan_result(scan);
     store_scan_close(scan);

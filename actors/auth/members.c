@@ -1,6 +1,8 @@
 /*  members.c - roles, memberships and what follows from their end; tiers. */
 #include "members.h"
 
+#include "budgets.h"
+#include "providers.h"
 #include "error.h"
 #include "key_store.h"
 #include "revocations.h"
@@ -89,6 +91,8 @@ int member_drop(store_tx *tx, sv_str org, sv_str user)
     int rc = store_delete(tx, &auth_members, &(member_row){.org = org, .user = user});
     if (rc == 0) rc = count(tx, org, -1);
     if (rc == 0) rc = keys_drop(tx, user, org);
+    if (rc == 0) rc = budgets_drop(tx, org, "user", user, NULL);
+    if (rc == 0) rc = providers_drop(tx, org, user, NULL);
     if (rc == 0) rc = revoke_subject(tx, "member", org, user, false);
     return rc ? rc : service_drop(tx, user);
 }

@@ -2,7 +2,10 @@
  *  from then on nobody finds it. What hangs on it goes in pieces after that, also over restarts. */
 #include "org_store.h"
 
+#include "budgets.h"
+#include "providers.h"
 #include "error.h"
+#include "feed.h"
 #include "jwt.h"
 #include "revocations.h"
 
@@ -29,7 +32,8 @@ auth_org org_show(const org_row *row, member_role role)
                       .personal = row->personal,
                       .tier = row->tier.n ? row->tier : sv_cstr("free"),
                       .members = row->members ? row->members : 1,
-                      .created = row->created};
+                      .created = row->created,
+                      .log_prompts = sv_cstr(row->log_prompts ? "on" : "off")};
 }
 
 int org_enter(store_tx *tx, const org_act *q, member_role least, org_row *ret,
@@ -159,22 +163,45 @@ int org_make(store_tx *tx, const void *in, void *out)
                 .chain = q->fresh, .event = "org.made", .actor = q->who.actor, .target = q->fresh});
 }
 
-int org_rename(store_tx *tx, const void *in, void *out)
+/* Routers keep only what is not usual. */
+static int tell_prompts(store_tx *tx, const char *org, bool on)
+{
+    buf data;
+    buf_init(&data, 256);
+    int rc = on ? message_encode(&auth_org_settings_msg, &(auth_org_settings){.log_prompts = true}, &data)
+                : 0;
+    if (rc == 0) rc = feed_put(tx, "org", sv_cstr(org), sv_cstr(org), buf_str(&data));
+    buf_free(&data);
+    return rc;
+}
+
+static int note_change(store_tx *tx, const org_act *q, const char *event, const char *detail)
+{
+    return audit_add(tx, &(auth_event){.chain = q->org,
+                                       .event = event,
+                                       .actor = q->who.actor,
+                                       .target = q->org,
+                                       .detail = detail});
+}
+
+int org_change(store_tx *tx, const void *in, void *out)
 {
     const org_act *q = in;
     org_row row;
     member_role role;
-    int rc = org_enter(tx, q, ROLE_ADMIN, &row, &role);
+    bool asks = q->log_prompts != ORG_PROMPTS_STAY, on = q->log_prompts == ORG_PROMPTS_ON;
+    int rc = org_enter(tx, q, asks ? ROLE_OWNER : ROLE_ADMIN, &row, &role);
     if (rc) return rc;
-    bool same = q->name[0] == 0 || sv_str_is(row.name, q->name);
-    if (!same) row.name = sv_cstr(q->name);
+    bool renamed = q->name[0] && !sv_str_is(row.name, q->name);
+    bool switched = asks && row.log_prompts != on;
+    if (renamed) row.name = sv_cstr(q->name);
+    if (switched) row.log_prompts = on;
     *(auth_org *)out = org_show(&row, role);
-    if (same) return 0;
-    rc = store_put(tx, &auth_orgs, &row);
-    if (rc) return rc;
-    return audit_add(
-        tx, &(auth_event){
-                .chain = q->org, .event = "org.renamed", .actor = q->who.actor, .target = q->org});
+    if (renamed || switched) rc = store_put(tx, &auth_orgs, &row);
+    if (rc == 0 && switched) rc = tell_prompts(tx, q->org, on);
+    if (rc == 0 && renamed) rc = note_change(tx, q, "org.renamed", NULL);
+    if (rc == 0 && switched) rc = note_change(tx, q, "org.log_prompts", on ? "on" : "off");
+    return rc;
 }
 
 int org_end(store_tx *tx, const void *in, void *out)
@@ -190,6 +217,7 @@ int org_end(store_tx *tx, const void *in, void *out)
                        "A personal organization stays as long as its user.");
     row.deleted = store_now_ms(tx);
     rc = store_put(tx, &auth_orgs, &row);
+    if (rc == 0 && row.log_prompts) rc = tell_prompts(tx, q->org, false);
     auth_event said = {.event = "org.deleted", .actor = q->who.actor, .target = q->org};
     if (rc == 0) rc = audit_add(tx, &said);
     said.chain = q->org;
@@ -265,6 +293,8 @@ int org_end_piece(store_tx *tx, const void *in, void *out)
     if (rc || !found) return rc;
     rc = drop_members(tx, org, &left);
     if (rc == 0 && left > 0) rc = drop_invitations(tx, org, &left);
+    if (rc == 0 && left > 0) rc = budgets_drop(tx, sv_cstr(org), NULL, (sv_str){NULL, 0}, &left);
+    if (rc == 0 && left > 0) rc = providers_drop(tx, sv_cstr(org), (sv_str){NULL, 0}, &left);
     if (rc || left == 0) return rc;
     *done = ((const char *)in)[0] != 0;
     return store_delete(tx, &auth_orgs, &(org_row){.id = sv_cstr(org)});

@@ -20,6 +20,7 @@ typedef struct org_act {
     char session[AUTH_ID + 1]; /* of the access token */
     char fresh[AUTH_ID + 1];   /* id of what is made */
     char name[AUTH_NAME + 1];
+    enum { ORG_PROMPTS_STAY, ORG_PROMPTS_OFF, ORG_PROMPTS_ON } log_prompts;
     char after[WORDS_EMAIL + 1]; /* where a page begins */
     member_role role;
     int64_t owned_most; /* organizations of one owner, besides his own */
@@ -66,7 +67,7 @@ int org_some(store_tx *tx, const void *in, void *out);
 int org_look(store_tx *tx, const void *in, void *out);
 /* Writes. in: org_act, out: auth_org. */
 int org_make(store_tx *tx, const void *in, void *out);
-int org_rename(store_tx *tx, const void *in, void *out);
+int org_change(store_tx *tx, const void *in, void *out);
 /* A write. out: nothing. From here on there is no such organization. */
 int org_end(store_tx *tx, const void *in, void *out);
 /* A write. in: text, an organization that has ended, or "" for any; out: bool, is nothing left? */

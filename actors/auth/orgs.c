@@ -129,6 +129,14 @@ int auth_org_one(sv_call *call, const void *request)
     return answer_org(call, rc, &org);
 }
 
+static int prompts_named(sv_call *call, sv_str word, org_act *act)
+{
+    if (word.p == NULL) return 0;
+    act->log_prompts = sv_str_is(word, "on") ? ORG_PROMPTS_ON : ORG_PROMPTS_OFF;
+    if (act->log_prompts == ORG_PROMPTS_ON || sv_str_is(word, "off")) return 0;
+    return sv_fail(sv_call_error(call), SV_E_INVALID, "log_prompts", "It must be on or off.");
+}
+
 int auth_org_change(sv_call *call, const void *request)
 {
     const auth_org_change_req *q = request;
@@ -136,9 +144,10 @@ int auth_org_change(sv_call *call, const void *request)
     auth_org org;
     int rc = act_of(call, q->id, &act);
     if (rc == 0 && q->name.p) rc = check_name(call, q->name);
+    if (rc == 0) rc = prompts_named(call, q->log_prompts, act);
     if (rc) return rc;
     put(q->name, act->name, sizeof act->name);
-    return answer_org(call, orgs_write(call, org_rename, act, &org), &org);
+    return answer_org(call, orgs_write(call, org_change, act, &org), &org);
 }
 
 int auth_org_delete(sv_call *call, const void *request)

@@ -1,6 +1,10 @@
 /*  schema.c - the tables of the auth actor. */
 #include "auth_store.h"
 
+#include "budgets.h"
+#include "feed.h"
+#include "providers.h"
+
 #include "sv_limits.h"
 
 #define SV_MESSAGES_FILE "rows.def"
@@ -93,6 +97,28 @@ const store_table auth_grants = {.name = "grants",
                                  .expires = "expires",
                                  INDEXES(grant_indexes)};
 
+static const store_index budget_indexes[] = {
+    {"by_what", "org,level,kind,subject,model", STORE_UNIQUE},
+    {"by_org", "org", 0},
+    {"by_subject", "org,kind,subject", 0},
+};
+static const store_index provider_indexes[] = {{"by_name", "org,user,name", STORE_UNIQUE}};
+const store_table auth_providers_table = {.name = "providers",
+                                          .row = &provider_row_msg,
+                                          .key = "id",
+                                          .tenant = "org",
+                                          INDEXES(provider_indexes)};
+static const store_index feed_indexes[] = {{"by_item", "kind,id", STORE_UNIQUE}};
+const store_table auth_budgets_table = {
+    .name = "budgets", .row = &budget_row_msg, .key = "id", INDEXES(budget_indexes)};
+const store_table auth_feed_table = {.name = "feed",
+                                     .row = &feed_row_msg,
+                                     .key = "sequence",
+                                     .expires = "expires",
+                                     INDEXES(feed_indexes)};
+const store_table auth_feed_head = {
+    .name = "feed_head", .row = &feed_head_row_msg, .key = "id"};
+
 static const store_table *const tables[] = {&auth_revocations_table,
                                             &auth_revocation_head,
                                             &auth_keys_table,
@@ -112,7 +138,11 @@ static const store_table *const tables[] = {&auth_revocations_table,
                                             &auth_halves,
                                             &auth_factors,
                                             &auth_recoveries,
-                                            &auth_outbox};
+                                            &auth_outbox,
+                                            &auth_budgets_table,
+                                            &auth_providers_table,
+                                            &auth_feed_table,
+                                            &auth_feed_head};
 
 /* On a full disk people still log in and out: some ten thousand times. */
 const store_schema auth_schema = {.service = "auth",

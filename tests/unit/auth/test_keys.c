@@ -113,7 +113,8 @@ static void made_and_used(void **state)
                           .scopes = {scopes, 3},
                           .models = {models, 1},
                           .minute_limit = 7,
-                          .hour_limit = 70};
+                          .hour_limit = 70,
+                          .cache_seconds = 600};
     assert_int_equal(make(&by, &q, &m), 0);
     kit_again();
     assert_int_equal(check(&m, &r), 0);
@@ -125,6 +126,7 @@ static void made_and_used(void **state)
     assert_true(sv_str_is(r.key->models.items[0], "demo/echo"));
     assert_int_equal(r.key->minute_limit, 7);
     assert_int_equal(r.key->hour_limit, 70);
+    assert_int_equal(r.key->cache_seconds, 600);
     assert_true(sv_str_is(r.role, "member") && sv_str_is(r.tier, "free") && !r.admin);
     assert_int_equal(kit_events(owner.org, "key.created"), 1);
     m.hash[31] ^= 1;

@@ -28,7 +28,7 @@ typedef struct act {
 
 static const act acts[] = {
     {"look", org_look, true, NOBODY, 0, {NF, 0, 0, 0, 0}},
-    {"rename", org_rename, false, NOBODY, 0, {NF, ROLE, ROLE, 0, 0}},
+    {"change", org_change, false, NOBODY, 0, {NF, ROLE, ROLE, 0, 0}},
     {"delete", org_end, false, NOBODY, 0, {NF, ROLE, ROLE, ROLE, 0}},
     {"switch", org_change_session, false, NOBODY, 0, {NF, 0, 0, 0, 0}},
     {"members", member_some, true, NOBODY, 0, {NF, 0, 0, 0, 0}},

@@ -1,0 +1,58 @@
+/*  tally.c - open addressing, half full at most; nothing is ever removed. */
+#include "tally.h"
+
+#include <stdlib.h>
+
+void tally_init(tally *t)
+{
+    memset(t, 0, sizeof *t);
+}
+
+void tally_free(tally *t)
+{
+    for (uint32_t i = 0; i < t->n; i++) {
+        free(t->rows[i].org);
+        free(t->rows[i].model);
+    }
+}
+
+static uint32_t hash(sv_str a, sv_str b)
+{
+    uint64_t h = 0xcbf29ce484222325ull;
+    for (uint32_t i = 0; i < a.n; i++)
+        h = (h ^ (uint8_t)a.p[i]) * 0x100000001b3ull;
+    h = (h ^ 0xff) * 0x100000001b3ull;
+    for (uint32_t i = 0; i < b.n; i++)
+        h = (h ^ (uint8_t)b.p[i]) * 0x100000001b3ull;
+    return (uint32_t)(h ^ h >> 32);
+}
+
+static tally_row *row_of(tally *t, sv_str org, sv_str model)
+{
+    uint32_t at = hash(org, model) % (2 * TALLY_MOST);
+    while (t->slots[at]) {
+        tally_row *r = &t->rows[t->slots[at] - 1];
+        if (sv_str_is(org, r->org) && sv_str_is(model, r->model)) return r;
+        at = (at + 1) % (2 * TALLY_MOST);
+    }
+    tally_row *r = &t->rows[t->n];
+    char *o = t->n < TALLY_MOST ? strndup(org.n ? org.p : "", org.n) : NULL;
+    char *m = o ? strndup(model.n ? model.p : "", model.n) : NULL;
+    if (m == NULL) {
+        free(o);
+        return &t->rows[TALLY_MOST];
+    }
+    r->org = o;
+    r->model = m;
+    t->slots[at] = ++t->n;
+    return r;
+}
+
+void tally_add(tally *t, sv_str org, sv_str model, tally_outcome o, int64_t tokens, int64_t price)
+{
+    tally_row *r = row_of(t, org, model);
+    r->count[o]++;
+    if (o == TALLY_MISS) return;
+    r->tokens += tokens;
+    r->price += price;
+}

@@ -8,33 +8,79 @@
 
 enum { RETRY_MAX_MS = 3600000 };
 
+static llm_finish finish_of(json_value v)
+{
+    if (json_string_is(v, "stop")) return LLM_STOP;
+    if (json_string_is(v, "length")) return LLM_LENGTH;
+    if (json_string_is(v, "tool_calls") || json_string_is(v, "function_call"))
+        return LLM_TOOL_CALLS;
+    return json_string_is(v, "content_filter") ? LLM_FILTER : LLM_OTHER;
+}
+
+static void look_at_text(json_value v, chunk *ret)
+{
+    if (v.type != JSON_STRING || v.raw.n <= 2) return;
+    ret->content = true;
+    ret->text_bytes += v.raw.n - 2;
+}
+
+/* Of a delta or a message: whatever is not empty and no role is content. */
+static void look_at_message(json_value message, chunk *ret)
+{
+    sv_str key;
+    json_value v;
+    for (size_t at = 0; json_next_member(message, &at, &key, &v);) {
+        if (sv_str_is(key, "role")) continue;
+        if (v.type == JSON_STRING) {
+            look_at_text(v, ret);
+        } else if ((v.type == JSON_ARRAY || v.type == JSON_OBJECT) && v.raw.n > 2) {
+            bool calls = sv_str_is(key, "tool_calls") || sv_str_is(key, "function_call");
+            if (sv_str_is(key, "annotations")) continue;
+            ret->content = true;
+            ret->tools = ret->tools || calls;
+            if (calls) ret->text_bytes += v.raw.n / 2;
+        }
+    }
+}
+
 static void look_at_choices(json_value choices, chunk *ret)
 {
     size_t at = 0, n = 0;
-    json_value choice;
+    json_value choice, v;
+    sv_str key;
     if (choices.type != JSON_ARRAY) return;
     while (json_next_element(choices, &at, &choice)) {
         n++;
-        if (json_get(choice, "finish_reason").type == JSON_STRING) ret->finished = true;
+        for (size_t in = 0; json_next_member(choice, &in, &key, &v);) {
+            if (sv_str_is(key, "delta") || sv_str_is(key, "message")) {
+                look_at_message(v, ret);
+            } else if (sv_str_is(key, "text")) {
+                look_at_text(v, ret);
+            } else if (sv_str_is(key, "finish_reason") && v.type == JSON_STRING) {
+                if (!ret->finished) ret->why = finish_of(v);
+                ret->finished = true;
+            }
+        }
     }
     ret->no_choices = n == 0;
 }
 
-chunk answer_chunk(sv_str json)
+chunk answer_whole(sv_str json)
 {
     chunk c = {0};
     json_value root = json_root(json), v;
     sv_str key;
-    uint32_t n = json.n;
-    while (n > 0 && (json.p[n - 1] == ' ' || json.p[n - 1] == '\t'))
-        n--;
-    c.object = root.type == JSON_OBJECT && n > 0 && json.p[n - 1] == '}';
+    c.object = root.type == JSON_OBJECT;
     if (!c.object) return c;
     for (size_t at = 0; json_next_member(root, &at, &key, &v);) {
         if (sv_str_is(key, "choices"))
             look_at_choices(v, &c);
         else if (sv_str_is(key, "usage") && v.type == JSON_OBJECT)
             c.usage = v;
+        else if (sv_str_is(key, "id") && v.type == JSON_STRING)
+            c.id = v;
+        else if (sv_str_is(key, "model") && v.type == JSON_STRING)
+            c.model = v;
         else if (sv_str_is(key, "error") && v.type != JSON_NULL && v.type != JSON_FALSE)
             c.error = v;
         else if (sv_str_is(key, "x_groq") && c.usage.type == JSON_NONE &&
@@ -42,6 +88,15 @@ chunk answer_chunk(sv_str json)
             c.usage = json_get(v, "usage");
     }
     return c;
+}
+
+/* An event's data was not validated: what is cut off is no object. */
+chunk answer_chunk(sv_str json)
+{
+    uint32_t n = json.n;
+    while (n > 0 && (json.p[n - 1] == ' ' || json.p[n - 1] == '\t'))
+        n--;
+    return n > 0 && json.p[n - 1] == '}' ? answer_whole(json) : (chunk){0};
 }
 
 static int64_t count(json_value object, const char *key)
@@ -65,13 +120,24 @@ void answer_tokens(json_value usage, tokens *ret)
     ret->completion = count(usage, "completion_tokens");
     ret->cached =
         at_most(count(json_get(usage, "prompt_tokens_details"), "cached_tokens"), ret->prompt);
+    ret->cache_write =
+        at_most(count(json_get(usage, "prompt_tokens_details"), "cache_write_tokens"),
+                ret->prompt - ret->cached);
     ret->reasoning = at_most(
         count(json_get(usage, "completion_tokens_details"), "reasoning_tokens"), ret->completion);
 }
 
-void answer_plain_tokens(sv_str json, tokens *ret)
+void answer_put_usage(buf *out, const char *id, sv_str model, int64_t created, const tokens *t)
 {
-    answer_tokens(json_get(json_root(json), "usage"), ret);
+    buf_printf(out, "data: {\"id\":\"%s\",\"object\":\"chat.completion.chunk\",\"created\":%lld,", id,
+               (long long)created);
+    buf_puts(out, "\"model\":\"");
+    buf_json_escape(out, model);
+    buf_printf(out,
+               "\",\"choices\":[],\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,"
+               "\"total_tokens\":%lld}}\n\n",
+               (long long)t->prompt, (long long)t->completion,
+               (long long)(t->prompt + t->completion));
 }
 
 int answer_put_error(buf *out, const char *message, const char *type, const char *code)

@@ -8,13 +8,18 @@
 #include "buf.h"
 #include "error.h"
 #include "json_scan.h"
-#include "tokens.h"
+#include "llm.h"
 
 /* One event of a stream. */
 typedef struct chunk {
     bool object;      /* it is a JSON object */
     bool finished;    /* some choice has a finish_reason */
+    llm_finish why;   /* the first one */
     bool no_choices;  /* "choices" is there and empty */
+    bool content;     /* some delta has text, reasoning or a tool call */
+    bool tools;       /* a tool call */
+    size_t text_bytes; /* of text, reasoning and arguments */
+    json_value id, model;
     json_value error; /* JSON_NONE unless there is one that is not null */
     json_value usage; /* JSON_NONE unless it is an object */
 } chunk;
@@ -22,8 +27,10 @@ typedef struct chunk {
 chunk answer_chunk(sv_str json);
 /* Reads a usage object; what is missing, negative or absurd counts as 0. */
 void answer_tokens(json_value usage, tokens *ret);
-/* The usage of a plain answer. */
-void answer_plain_tokens(sv_str json, tokens *ret);
+/* A plain answer: the same of its messages, with its usage. */
+chunk answer_whole(sv_str json);
+/* The chunk with the usage of a stream whose provider has not sent one. */
+void answer_put_usage(buf *out, const char *id, sv_str model, int64_t created, const tokens *t);
 /* {"error":{"message","type","param","code"}} */
 int answer_put_error(buf *out, const char *message, const char *type, const char *code);
 /* The status an error object asks for in "code" (OpenRouter writes the HTTP status there), else 0.

@@ -15,6 +15,7 @@
 
 enum {
     FRESH_MS = 300000, /* between two listings */
+    UNUSED_MS = 3600000, /* the same of a tenant's that nobody has used for so long */
     RETRY_MS = 1000,   /* after the first failure, then doubled */
     LOCAL_RETRY_MAX_MS = 30000,
     LOCAL_FAILURES_MAX = 3 /* then a local server counts as gone */
@@ -42,7 +43,10 @@ static int add_element(json_value element, model_list *l, buf *id)
     if (json_int(json_get(element, "created"), &created)) created = 0;
     buf_reset(id, MODEL_NAME);
     if (json_text(name, id)) return 0;
-    int rc = model_list_add(l, buf_str(id), created);
+    sv_str text = buf_str(id);
+    if (text.n > 7 && memcmp(text.p, "models/", 7) == 0) /* Gemini's resource names */
+        text = (sv_str){text.p + 7, text.n - 7};
+    int rc = model_list_add(l, text, created);
     return rc == SV_E_NO_MEMORY ? rc : 0;
 }
 
@@ -94,13 +98,20 @@ static void ask_again(provider *p, uint64_t ms)
         set_state(p, "not asked", "no memory for a timer");
 }
 
+static uint64_t fresh_ms(const provider *p)
+{
+    uint64_t now_us = loop_now_us(owner(p)->loop);
+    bool idle = p->source == FROM_TENANT && now_us - p->used_us > UNUSED_MS * 1000ULL;
+    return idle ? UNUSED_MS : FRESH_MS;
+}
+
 static void failed(provider *p, const char *words, const char *more)
 {
     bool local = p->source == FROM_MACHINE;
-    uint64_t most = local ? LOCAL_RETRY_MAX_MS : FRESH_MS;
+    uint64_t most = local ? LOCAL_RETRY_MAX_MS : fresh_ms(p);
     uint64_t ms = p->failures < 10 ? (uint64_t)RETRY_MS << p->failures : most;
     if (!p->hidden && p->failures == 0)
-        log_write(LOG_WARN, "a provider did not list its models", LOG_STR("provider", p->name),
+        log_write(LOG_WARN, "a provider did not list its models", LOG_STR("provider", provider_label(p)),
                   LOG_STR("reason", words), LOG_STR("detail", more));
     p->failures++;
     set_state(p, words, more);
@@ -125,7 +136,21 @@ static void listed(provider *p, model_list *list)
         log_write(LOG_INFO, "found a server on this machine", LOG_STR("provider", p->name),
                   LOG_STR("url", p->base_url), LOG_INT("models", n));
     }
-    ask_again(p, FRESH_MS);
+    ask_again(p, fresh_ms(p));
+}
+
+/* Of a tenant's list only the first models are kept. */
+static int bound(const provider *p, model_list *list)
+{
+    model_list few;
+    int rc = 0;
+    if (p->source != FROM_TENANT || list->n <= CATALOG_TENANT_MODELS) return 0;
+    model_list_init(&few);
+    for (size_t i = 0; i < CATALOG_TENANT_MODELS && rc == 0; i++)
+        rc = model_list_add(&few, sv_cstr(list->items[i].id), list->items[i].created);
+    model_list_free(list);
+    *list = few;
+    return rc;
 }
 
 static void on_head(void *arg, const http_head *head)
@@ -165,6 +190,9 @@ static void take_answer(provider *p)
         failed(p, "no model list", "no memory");
     } else if (catalog_parse(buf_str(&p->fetched), &list, &err)) {
         failed(p, "its model list cannot be read", err.message);
+    } else if (bound(p, &list)) {
+        model_list_free(&list);
+        failed(p, "no model list", "no memory");
     } else {
         listed(p, &list);
     }
@@ -175,10 +203,12 @@ static void on_done(void *arg, int code, const sv_error *err)
     provider *p = arg;
     p->fetch = NULL;
     if (code)
-        failed(p, "unreachable", err->detail[0] ? err->detail : err->message);
+        failed(p, "unreachable", /* details of our network are not a tenant's */
+               err->detail[0] && p->source != FROM_TENANT ? err->detail : err->message);
     else
         take_answer(p);
     buf_reset(&p->fetched, 0);
+    if (p->heard) p->heard(p->heard_arg, p);
 }
 
 static void fetch(void *arg)
@@ -190,15 +220,15 @@ static void fetch(void *arg)
     size_t n = 2;
     char url[HTTP_URL_BYTES + 16];
     sv_error err = {0};
-    snprintf(url, sizeof url, "%s%s", p->models_url, p->anthropic ? "?limit=1000" : "");
+    snprintf(url, sizeof url, "%s", p->models_url);
     if (p->tags) /* http://127.0.0.1:PORT/v1/models -> /api/tags */
         snprintf(url, sizeof url, "%.*s/api/tags",
                  (int)(strlen(p->models_url) - strlen("/v1/models")), p->models_url);
-    if (p->key) headers[n++] = p->anthropic ? secret_api_key_header(p->key) : secret_header(p->key);
-    if (p->anthropic) headers[n++] = "anthropic-version: 2023-06-01";
+    if (p->n_keys) headers[n++] = provider_key_header(p, 0);
+    if (p->format == LLM_ANTHROPIC) headers[n++] = "anthropic-version: 2023-06-01";
     http_spec spec = {.method = "GET",
                       .url = url,
-                      .trust = HTTP_TRUST_OPERATOR,
+                      .trust = p->trust,
                       .headers = headers,
                       .connect_ms = local ? 500 : 5000,
                       .first_byte_ms = local ? 2000 : 10000,
@@ -209,7 +239,9 @@ static void fetch(void *arg)
     p->fetch_status = 0;
     p->fetch_refused = false;
     p->fetch = http_start(owner(p)->http, &spec, &events, p, &err);
-    if (p->fetch == NULL) failed(p, "cannot be asked", err.message);
+    if (p->fetch) return;
+    failed(p, "cannot be asked", err.message);
+    if (p->heard) p->heard(p->heard_arg, p);
 }
 
 /* ---- servers on this machine ---- */
@@ -232,13 +264,16 @@ static int add_candidates(catalog *cat, const config *c, sv_error *err)
     for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++) {
         const candidate *k = &candidates[i];
         char url[64];
-        secret *no_key = NULL;
         provider *p;
         if (config_int(c, "edge.port") == k->port || configured_already(l, k->port)) continue;
         const char *name = provider_by_name(l, sv_cstr(k->name)) ? k->other_name : k->name;
         if (provider_by_name(l, sv_cstr(name)) || l->n == PROVIDERS_MAX) continue;
         snprintf(url, sizeof url, "http://127.0.0.1:%u/v1", k->port);
-        int rc = provider_add(l, name, FROM_MACHINE, url, &no_key, &p, err);
+        provider_spec s = {.name = name,
+                           .source = FROM_MACHINE,
+                           .base_url = url,
+                           .trust = HTTP_TRUST_OPERATOR};
+        int rc = provider_add(l, &s, &p, err);
         if (rc) return rc;
         p->hidden = true;
     }
@@ -254,6 +289,20 @@ int catalog_start(catalog *cat, const config *c, sv_error *err)
         if (!p->fixed_models) rc = loop_timer_set(cat->loop, &p->timer, 0, fetch, p);
     }
     return rc ? sv_fail(err, rc, NULL, NULL) : 0;
+}
+
+int catalog_add(catalog *cat, provider *p, uint32_t delay_ms)
+{
+    p->owner = cat;
+    p->used_us = loop_now_us(cat->loop);
+    return loop_timer_set(cat->loop, &p->timer, delay_ms * 1000ULL, fetch, p);
+}
+
+void catalog_remove(catalog *cat, provider *p)
+{
+    loop_timer_stop(cat->loop, &p->timer);
+    if (p->fetch) http_cancel(p->fetch);
+    p->fetch = NULL;
 }
 
 void catalog_stop(catalog *cat)

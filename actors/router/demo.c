@@ -4,8 +4,7 @@
  *
  *  The reply is made whole at the start as a list of words; a stream sends one word a tick. The
  *  quote is foreign text: its control characters become spaces, it is cut at a character's end, and
- *  it reaches JSON only through the escaper. */
-#include "answer.h"
+ *  it reaches JSON only through the escaper. The client's format is written by its writer. */
 #include "attempt.h"
 #include "utf8.h"
 #include "uuid.h"
@@ -21,10 +20,13 @@ enum { QUOTE_CHARACTERS = 200, TEXT_MAX = 4096, PENDING_MAX = 64 << 10, SOURCE_M
 typedef struct demo {
     router *router;
     sv_call *call;
+    const llm_ops *client;
+    llm_writer *writer;
+    llm_request request;
     buf text;
     size_t at; /* next word */
-    bool include_usage, stream;
-    int64_t prompt_tokens, completion_tokens, created;
+    bool stream;
+    tokens tokens;
     char id[UUID_TEXT + 1];
     loop_timer timer;
     sv_id attempt;
@@ -32,7 +34,10 @@ typedef struct demo {
     ledger_item *wait; /* the ledger will call on_kept */
 } demo;
 
-static const char event_stream[] = "text/event-stream";
+static const char *media(const demo *d)
+{
+    return d->client->framing == LLM_LINES ? "application/x-ndjson" : "text/event-stream";
+}
 
 /* ---- reading the request ---- */
 
@@ -47,40 +52,6 @@ static int64_t count_words(sv_str text)
     for (uint32_t i = 0; i < text.n; i++)
         n += !is_space(text.p[i]) && (i == 0 || is_space(text.p[i - 1]));
     return n;
-}
-
-/* Appends the text of a message: a string, or the text parts of a list. */
-static void message_text(json_value content, buf *out)
-{
-    json_value part;
-    if (content.type == JSON_STRING) {
-        json_text(content, out);
-        return;
-    }
-    for (size_t at = 0; content.type == JSON_ARRAY && json_next_element(content, &at, &part);) {
-        if (!json_string_is(json_get(part, "type"), "text")) continue;
-        if (out->n) buf_putc(out, ' ');
-        json_text(json_get(part, "text"), out);
-    }
-}
-
-/* The last user message in `last`; the words of all messages. */
-static int64_t read_messages(sv_str body, buf *last)
-{
-    json_value list = json_get(json_root(body), "messages"), m;
-    int64_t words = 0;
-    buf text;
-    buf_init(&text, SOURCE_MAX);
-    for (size_t at = 0; list.type == JSON_ARRAY && json_next_element(list, &at, &m);) {
-        buf_reset(&text, 65536);
-        message_text(json_get(m, "content"), &text);
-        words += count_words(buf_str(&text));
-        if (!json_string_is(json_get(m, "role"), "user")) continue;
-        buf_reset(last, 65536);
-        buf_put(last, text.p, text.n);
-    }
-    buf_free(&text);
-    return words;
 }
 
 /* At most QUOTE_CHARACTERS characters on one line. */
@@ -127,58 +98,25 @@ static void compose(demo *d, sv_str asked)
 
 /* ---- writing ---- */
 
-static void put_head(const demo *d, const char *object, buf *out)
+static int put_word(demo *d, sv_str word, buf *out)
 {
-    buf_printf(
-        out, "{\"id\":\"chatcmpl-%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":\"demo\"",
-        d->id, object, d->created);
+    buf text;
+    buf_init(&text, TEXT_MAX * 6);
+    buf_json_escape(&text, word);
+    int rc = text.failed ? text.error
+                         : d->client->writer_event(
+                               d->writer, &(llm_event){.kind = LLM_TEXT, .text = buf_str(&text)}, out);
+    buf_free(&text);
+    return rc;
 }
 
-static void put_usage(const demo *d, buf *out)
+static int put_end(demo *d, buf *out)
 {
-    buf_printf(out,
-               "{\"prompt_tokens\":%" PRId64 ",\"completion_tokens\":%" PRId64
-               ",\"total_tokens\":%" PRId64 "}",
-               d->prompt_tokens, d->completion_tokens, d->prompt_tokens + d->completion_tokens);
-}
-
-/* One chunk; `word` {NULL, 0} is the first, which names the role; `finish` the last. */
-static void put_chunk(const demo *d, sv_str word, bool finish, buf *out)
-{
-    buf_puts(out, "data: ");
-    put_head(d, "chat.completion.chunk", out);
-    buf_puts(out, ",\"choices\":[{\"index\":0,\"delta\":{");
-    if (word.p == NULL && !finish) {
-        buf_puts(out, "\"role\":\"assistant\",\"content\":\"\"");
-    } else if (!finish) {
-        buf_puts(out, "\"content\":\"");
-        buf_json_escape(out, word);
-        buf_putc(out, '"');
-    }
-    buf_printf(out, "},\"logprobs\":null,\"finish_reason\":%s}]", finish ? "\"stop\"" : "null");
-    buf_puts(out, d->include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
-}
-
-static void put_end(const demo *d, buf *out)
-{
-    put_chunk(d, (sv_str){NULL, 0}, true, out);
-    if (d->include_usage) {
-        buf_puts(out, "data: ");
-        put_head(d, "chat.completion.chunk", out);
-        buf_puts(out, ",\"choices\":[],\"usage\":");
-        put_usage(d, out);
-        buf_puts(out, "}\n\n");
-    }
-}
-
-static void put_plain(const demo *d, buf *out)
-{
-    put_head(d, "chat.completion", out);
-    buf_puts(out, ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"");
-    buf_json_escape(out, buf_str(&d->text));
-    buf_puts(out, "\",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":");
-    put_usage(d, out);
-    buf_putc(out, '}');
+    llm_event finish = {.kind = LLM_FINISH, .finish = LLM_STOP};
+    llm_event usage = {.kind = LLM_USAGE, .usage = &d->tokens};
+    int rc = d->client->writer_event(d->writer, &finish, out);
+    if (rc == 0) rc = d->client->writer_event(d->writer, &usage, out);
+    return rc ? rc : d->client->writer_end(d->writer, out);
 }
 
 /* ---- life ---- */
@@ -188,6 +126,7 @@ static void demo_free(demo *d)
     loop_timer_stop(d->router->loop, &d->timer);
     if (d->wait) ledger_forget(d->wait);
     sv_on_cancel(d->call, NULL);
+    if (d->writer) d->client->writer_free(d->writer);
     buf_free(&d->text);
     free(d);
 }
@@ -199,18 +138,17 @@ static int settle(demo *d, int code, sv_error *why)
 {
     const char *outcome = attempt_outcome(code);
     uint64_t took_us = loop_now_us(d->router->loop) - d->started_us;
-    tokens t = {.known = false};
-    if (code == 0) t = (tokens){true, d->prompt_tokens, d->completion_tokens, 0, 0};
+    tokens none = {.known = false};
     attempt a = {.id = d->attempt,
                  .call = d->call,
                  .asked = sv_cstr("demo"),
                  .provider = "demo",
                  .model = "demo",
                  .listed = true,
-                 .free = true,
+                 .priced = true,
                  .streamed = d->stream,
                  .outcome = outcome,
-                 .tokens = &t,
+                 .tokens = code ? &none : &d->tokens,
                  .latency_us = took_us,
                  .first_byte_us = d->stream ? d->first_us : took_us};
     metric_add(metric_get(M_PROVIDER_REQUESTS, (const char *const[]){"demo", outcome}), 1);
@@ -234,39 +172,46 @@ static void reply_plain(demo *d)
                                  .content_type = sv_cstr("application/json"),
                                  .provider = sv_cstr("demo"),
                                  .model = sv_cstr("demo"),
-                                 .attempts = 1};
+                                 .attempts = 1,
+                                 .priced = true,
+                                 .prompt_tokens = d->tokens.prompt,
+                                 .completion_tokens = d->tokens.completion,
+                                 .whole = true};
     buf json;
     buf_init(&json, 65536);
-    put_plain(d, &json);
+    int rc = put_word(d, buf_str(&d->text), &json);
+    if (rc == 0) rc = put_end(d, &json);
     sv_call *call = d->call;
     demo_free(d);
-    int rc = json.failed ? SV_E_NO_MEMORY : sv_reply_with(call, &head, buf_str(&json));
+    if (rc == 0) rc = json.failed ? SV_E_NO_MEMORY : sv_reply_with(call, &head, buf_str(&json));
     if (rc) sv_refuse(call, rc, NULL);
     buf_free(&json);
 }
 
-/* `code` not 0: the stream ends with an error event instead of [DONE]. */
+/* `code` not 0: the stream ends with an error event instead of its end marker. */
 static void reply_end(demo *d, int code, const sv_error *why)
 {
     const sv_error_info *info = sv_error_lookup(code);
     router_complete_end end = {.provider = sv_cstr("demo"),
                                .model = sv_cstr("demo"),
-                               .prompt_tokens = d->prompt_tokens,
-                               .completion_tokens = d->completion_tokens,
+                               .prompt_tokens = d->tokens.prompt,
+                               .completion_tokens = d->tokens.completion,
                                .usage_known = true,
+                               .priced = true,
+                               .whole = code == 0,
+                               .attempts = 1,
                                .error = sv_cstr(code ? info->name : NULL)};
     sv_call *call = d->call;
     buf body, last;
+    int rc = 0;
     buf_init(&body, LIMIT_PART_BYTES);
-    buf_init(&last, 4096);
-    buf_puts(&last, "data: ");
+    buf_init(&last, 65536);
     if (code)
-        answer_put_error(&last, why && why->message[0] ? why->message : info->text, "server_error",
-                         info->name);
+        d->client->error_event(d->writer, info->http, NULL, info->name,
+                               sv_cstr(why && why->message[0] ? why->message : info->text), &last);
     else
-        buf_puts(&last, "[DONE]");
-    buf_puts(&last, "\n\n");
-    int rc = sv_write(call, event_stream, buf_str(&last));
+        rc = put_end(d, &last);
+    if (rc == 0) rc = sv_write(call, media(d), buf_str(&last));
     if (rc == 0) rc = message_encode(&router_complete_end_msg, &end, &body);
     demo_free(d);
     if (rc)
@@ -331,15 +276,16 @@ static void on_tick(void *arg)
 {
     demo *d = arg;
     buf out;
+    int rc = 0;
     buf_init(&out, 65536);
     if (d->at == 0) d->first_us = loop_now_us(d->router->loop) - d->started_us;
     bool waits = sv_write_pending(d->call) > PENDING_MAX;
     do {
-        if (!waits) put_chunk(d, next_word(d), false, &out);
-    } while (d->router->demo_delay_ms == 0 && !waits && d->at < d->text.n && out.n < 32768);
+        if (!waits) rc = put_word(d, next_word(d), &out);
+    } while (rc == 0 && d->router->demo_delay_ms == 0 && !waits && d->at < d->text.n &&
+             out.n < 32768);
     bool end = d->at >= d->text.n;
-    if (end) put_end(d, &out);
-    int rc = out.n ? sv_write(d->call, event_stream, buf_str(&out)) : 0;
+    if (rc == 0 && out.n) rc = sv_write(d->call, media(d), buf_str(&out));
     buf_free(&out);
     if (rc == 0 && !end) {
         uint64_t ms = waits && d->router->demo_delay_ms < 10 ? 10 : d->router->demo_delay_ms;
@@ -355,52 +301,76 @@ static void on_tick(void *arg)
 static int start_stream(demo *d)
 {
     router_complete_head head = {.http_status = 200,
-                                 .content_type = sv_cstr(event_stream),
+                                 .content_type = sv_cstr(media(d)),
                                  .provider = sv_cstr("demo"),
                                  .model = sv_cstr("demo"),
                                  .attempts = 1};
     buf first;
-    buf_init(&first, 4096);
-    put_chunk(d, (sv_str){NULL, 0}, false, &first);
-    int rc = first.failed ? SV_E_NO_MEMORY
-                          : sv_partial(d->call, &router_complete_head_msg, &head, buf_str(&first));
+    buf_init(&first, 65536);
+    llm_event start = {.kind = LLM_START, .model = sv_cstr("demo")};
+    int rc = d->client->writer_event(d->writer, &start, &first);
+    if (rc == 0) rc = sv_partial(d->call, &router_complete_head_msg, &head, buf_str(&first));
     buf_free(&first);
     if (rc == 0)
         rc = loop_timer_set(d->router->loop, &d->timer, (uint64_t)d->router->demo_delay_ms * 1000,
                             on_tick, d);
-    if (rc) {
-        demo_free(d);
-        return rc;
-    }
-    return SV_PENDING;
+    return rc ? rc : SV_PENDING;
 }
 
-int demo_complete(router *r, sv_call *call, const router_complete_req *req, sv_str body)
+static int begin(demo *d, const router_complete_req *req, sv_str body)
+{
+    llm_features f;
+    buf last;
+    char *to = d->id;
+    char text[UUID_TEXT + 1];
+    arena *a = sv_call_arena(d->call);
+    int rc = d->client->parse(body, a, &d->request, sv_call_error(d->call));
+    if (rc) return rc;
+    llm_features_of(&d->request, &f);
+    buf_init(&d->text, TEXT_MAX);
+    buf_init(&last, SOURCE_MAX);
+    rc = llm_decode(f.last_user, &last);
+    compose(d, buf_str(&last));
+    buf_free(&last);
+    if (rc || d->text.failed) return SV_E_NO_MEMORY;
+    d->tokens = (tokens){.known = true,
+                         .prompt = f.prompt_tokens,
+                         .completion = count_words(buf_str(&d->text))};
+    uuid_format(sv_call_id(d->call), text);
+    for (const char *c = text; *c; c++)
+        if (*c != '-') *to++ = *c;
+    *to = 0;
+    llm_writer_spec spec = {.stream = req->stream,
+                            .include_usage = req->include_usage,
+                            .id = d->id,
+                            .model = sv_cstr("demo"),
+                            .created = (int64_t)(loop_unix_us(d->router->loop) / 1000000),
+                            .request = &d->request};
+    d->writer = d->client->writer_new(&spec);
+    return d->writer ? 0 : SV_E_NO_MEMORY;
+}
+
+int demo_complete(router *r, sv_call *call, const router_complete_req *req, const llm_ops *client,
+                  sv_str body)
 {
     demo *d = calloc(1, sizeof *d);
-    buf last;
     if (d == NULL) return SV_E_NO_MEMORY;
     d->router = r;
     d->call = call;
-    d->include_usage = req->include_usage;
+    d->client = client;
     d->stream = req->stream;
     d->attempt = uuid_new();
     d->started_us = loop_now_us(r->loop);
-    d->created = (int64_t)(loop_unix_us(r->loop) / 1000000);
-    uuid_format(sv_call_id(call), d->id);
-    buf_init(&d->text, TEXT_MAX);
-    buf_init(&last, SOURCE_MAX);
-    d->prompt_tokens = read_messages(body, &last);
-    compose(d, buf_str(&last));
-    buf_free(&last);
-    d->completion_tokens = count_words(buf_str(&d->text));
-    if (d->text.failed) {
-        demo_free(d);
-        return SV_E_NO_MEMORY;
+    int rc = begin(d, req, body);
+    if (rc == 0) {
+        sv_call_set_data(call, d);
+        sv_on_cancel(call, on_cancel);
+        if (!req->stream) {
+            conclude(d);
+            return SV_PENDING;
+        }
+        rc = start_stream(d);
     }
-    sv_call_set_data(call, d);
-    sv_on_cancel(call, on_cancel);
-    if (req->stream) return start_stream(d);
-    conclude(d);
-    return SV_PENDING;
+    if (rc != SV_PENDING) demo_free(d);
+    return rc;
 }

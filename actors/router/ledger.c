@@ -274,6 +274,8 @@ ledger_row ledger_row_of(const sv_call *call, const sv_id *attempt)
     if (bytes.n && ticket_read(bytes, &who, NULL) == 0) {
         row.user = who.user;
         row.org = who.org;
+        if (who.credential.n > 4 && memcmp(who.credential.p, "key/", 4) == 0)
+            row.key = (sv_str){who.credential.p + 4, who.credential.n - 4};
     }
     return row;
 }

@@ -88,6 +88,23 @@ int ledger_rows_some(store_tx *tx, const void *in, void *out)
     return rc ? rc : read_some(tx, &range, rows, p);
 }
 
+int ledger_ranks_some(store_tx *tx, const void *in, void *out)
+{
+    const ledger_from *from = in;
+    ledger_piece *p = out;
+    rank_row low = {.day = from->first_day}, high = {.day = from->last_day};
+    store_range range = {.table = &rank_rows,
+                         .low = &low,
+                         .high = &high,
+                         .low_n = 1,
+                         .high_n = 1,
+                         .after = from->after};
+    void *rows;
+    int rc = start(tx, from, p, sizeof(rank_row), &rows);
+    p->of.ranks = rows;
+    return rc ? rc : read_some(tx, &range, rows, p);
+}
+
 int ledger_next_day(store_tx *tx, const void *in, void *out)
 {
     const ledger_from *from = in;

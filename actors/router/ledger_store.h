@@ -32,12 +32,17 @@ enum { LEDGER_CELL = 16, LEDGER_PIECE = 512 };
 
 extern const sv_message ledger_row_msg, ledger_sum_msg, ledger_day_msg;
 extern const store_table ledger_rows, ledger_sums, ledger_days;
+/* What rank.h and insight_store.h keep in the same environment. */
+extern const sv_message rank_row_msg, decision_row_msg, feedback_row_msg, vote_row_msg,
+    rated_row_msg, learned_row_msg;
+extern const store_table rank_rows, decision_rows, feedback_rows, vote_rows, rated_rows,
+    learned_rows;
 extern const store_schema ledger_schema;
 
 /* a + b for values of 0..LEDGER_MOST. */
 int64_t ledger_plus(int64_t a, int64_t b);
 /* The sums' numbers, in the order of their declaration, for code that treats them alike. */
-enum { LEDGER_NUMBERS = 13 };
+enum { LEDGER_NUMBERS = 16 };
 extern const sv_field *const ledger_numbers;
 int64_t ledger_number(const ledger_sum *s, int i);
 void ledger_number_set(ledger_sum *s, int i, int64_t value);
@@ -48,6 +53,8 @@ void ledger_sum_add(ledger_sum *to, const ledger_row *row);
 void ledger_sum_key(ledger_sum *s, uint8_t cell[LEDGER_CELL]);
 /* The first and the last attempt id that a day can have. */
 void ledger_day_ids(int64_t day, sv_id *ret_low, sv_id *ret_high);
+/* A name for several: no two lists of names give the same bytes to hash. */
+void ledger_cell_of(const sv_str *names, int n, uint8_t cell[LEDGER_CELL]);
 
 /* ---- a map of sums by day and names ---- */
 
@@ -112,6 +119,7 @@ typedef struct ledger_piece {
     union {
         ledger_sum *sums;
         ledger_row *rows;
+        rank_row *ranks;
     } of;
     sv_str *at; /* the position behind each */
     uint32_t n;
@@ -122,6 +130,7 @@ typedef struct ledger_piece {
 /* store_fns, in: ledger_from, out: ledger_piece. */
 int ledger_sums_some(store_tx *tx, const void *in, void *out);
 int ledger_rows_some(store_tx *tx, const void *in, void *out);
+int ledger_ranks_some(store_tx *tx, const void *in, void *out);
 /* store_fn, in: ledger_from, out: int64_t, the first day from first_day to last_day that has sums or
  * a mark; -1: none. */
 int ledger_next_day(store_tx *tx, const void *in, void *out);

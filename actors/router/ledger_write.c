@@ -3,6 +3,7 @@
 #include "ledger_store.h"
 
 #include "error.h"
+#include "rank.h"
 
 /* ---- marks of days ---- */
 
@@ -95,6 +96,7 @@ int ledger_write(store_tx *tx, const void *in, void *out)
     const ledger_batch *b = in;
     uint32_t *added = out;
     ledger_cells cells;
+    rank_batch ranks = {NULL};
     marked_day *marks = NULL;
     const ledger_item *item = b->first;
     int rc = 0;
@@ -122,8 +124,10 @@ int ledger_write(store_tx *tx, const void *in, void *out)
             ledger_sum_add(&c->sum, &row);
         else
             rc = SV_E_NO_MEMORY;
+        if (rc == 0) rc = rank_batch_add(&ranks, tx, &row);
     }
     if (rc == 0) rc = put_sums(tx, &cells);
+    if (rc == 0) rc = rank_batch_put(&ranks, tx);
     if (rc == 0) rc = put_marks(tx, marks);
     return rc ? sv_fail(store_error(tx), rc, NULL, NULL) : 0;
 }

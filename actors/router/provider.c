@@ -5,7 +5,6 @@
 #include "error.h"
 #include "http_guard.h"
 #include "log.h"
-#include "utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,21 +13,54 @@ enum { MODEL_MEMORY = 4 << 20 };
 
 typedef struct known {
     const char *name, *key_env, *url_env, *base_url;
-    bool anthropic;
+    llm_format format;
+    bool responses;
 } known;
 
-/* Picked up from the environment, in this order. Anthropic by its OpenAI-compatible endpoint. */
+/* Picked up from the environment, in this order of preference. */
 static const known from_environment[] = {
     {"openrouter", "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1",
+     LLM_OPENAI, false},
+    {"groq", "GROQ_API_KEY", "GROQ_BASE_URL", "https://api.groq.com/openai/v1", LLM_OPENAI, false},
+    {"openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1", LLM_OPENAI, true},
+    {"anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com/v1",
+     LLM_ANTHROPIC, false},
+    {"gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL",
+     "https://generativelanguage.googleapis.com/v1beta", LLM_GEMINI, false},
+    {"mistral", "MISTRAL_API_KEY", "MISTRAL_BASE_URL", "https://api.mistral.ai/v1", LLM_OPENAI,
      false},
-    {"groq", "GROQ_API_KEY", "GROQ_BASE_URL", "https://api.groq.com/openai/v1", false},
-    {"openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1", false},
-    {"anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com/v1", true},
+    {"deepseek", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "https://api.deepseek.com/v1", LLM_OPENAI,
+     false},
+    {"together", "TOGETHER_API_KEY", "TOGETHER_BASE_URL", "https://api.together.xyz/v1", LLM_OPENAI,
+     false},
 };
+
+static const char azure_version[] = "2024-10-21";
+
+int provider_kind(provider_spec *s, const char *kind)
+{
+    static const struct {
+        const char *name;
+        llm_format format;
+        bool azure;
+    } kinds[] = {{"openai", LLM_OPENAI, false},
+                 {"azure", LLM_OPENAI, true},
+                 {"anthropic", LLM_ANTHROPIC, false},
+                 {"gemini", LLM_GEMINI, false},
+                 {"ollama", LLM_OLLAMA, false}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(kinds[i].name, kind) != 0) continue;
+        s->format = kinds[i].format;
+        s->azure = kinds[i].azure;
+        return 0;
+    }
+    return SV_E_INVALID;
+}
 
 const char *provider_source_name(provider_source s)
 {
-    static const char *const names[] = {"configuration", "environment", "found on this machine"};
+    static const char *const names[] = {"configuration", "environment", "found on this machine",
+                                        "a tenant's own"};
     return names[s];
 }
 
@@ -107,15 +139,17 @@ static char *join(const char *base, size_t n, const char *path)
     return asprintf(&s, "%.*s%s", (int)n, base, path) < 0 ? NULL : s;
 }
 
-static void provider_free(provider *p)
+void provider_free(provider *p)
 {
     if (p == NULL) return;
-    secret_free(p->key);
+    for (uint32_t i = 0; i < p->n_keys; i++)
+        secret_free(p->keys[i]);
     model_list_free(&p->models);
     buf_free(&p->fetched);
     free(p->base_url);
-    free(p->chat_url);
+    free(p->api_url);
     free(p->models_url);
+    free(p->api_version);
     free(p);
 }
 
@@ -125,9 +159,24 @@ static bool name_ok(const char *name)
     return n > 0 && n <= PROVIDER_NAME && name[n] == 0;
 }
 
+static const char *models_path(const provider *p)
+{
+    if (p->azure) return "/openai/models";
+    switch (p->format) {
+    case LLM_ANTHROPIC: return "/models?limit=1000";
+    case LLM_GEMINI: return "/models?pageSize=1000";
+    case LLM_OLLAMA: return "/api/tags";
+    case LLM_OPENAI:
+    case LLM_COMPLETIONS:
+    case LLM_RESPONSES:
+    case LLM_FORMATS: break;
+    }
+    return "/models";
+}
+
 static int set_urls(provider *p, const char *base_url, sv_error *err)
 {
-    int rc = http_url_check(base_url, HTTP_TRUST_OPERATOR, err);
+    int rc = http_url_check(base_url, p->trust, err);
     if (rc) return rc;
     if (strchr(base_url, '?'))
         return sv_fail(err, SV_E_INVALID, "base_url", "The base URL must not have a query (?).");
@@ -140,11 +189,55 @@ static int set_urls(provider *p, const char *base_url, sv_error *err)
         size_t slashes = strlen(base_url) - n;
         p->base_url = join(shown.p, shown.n - slashes, "");
     }
+    buf_reset(&shown, 0);
+    p->api_url = join(base_url, n, "");
+    rc = provider_url(p, sv_cstr(models_path(p)), (sv_str){NULL, 0}, &shown);
+    if (rc == 0) p->models_url = join(shown.p, shown.n, "");
     buf_free(&shown);
-    p->chat_url = join(base_url, n, "/chat/completions");
-    p->models_url = join(base_url, n, "/models");
-    return p->base_url && p->chat_url && p->models_url ? 0
-                                                       : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    return p->base_url && p->api_url && p->models_url ? 0
+                                                      : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+}
+
+static void put_encoded(buf *out, sv_str text)
+{
+    for (uint32_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     strchr("-._~", c) != NULL;
+        if (plain && c)
+            buf_putc(out, (char)c);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+int provider_url(const provider *p, sv_str path, sv_str at_model, buf *out)
+{
+    buf_puts(out, p->api_url);
+    if (p->azure && at_model.n) {
+        buf_puts(out, "/openai/deployments/");
+        put_encoded(out, at_model);
+    }
+    buf_put(out, path.p, path.n);
+    if (p->azure)
+        buf_printf(out, "%capi-version=%s", memchr(path.p, '?', path.n) ? '&' : '?',
+                   p->api_version);
+    return out->failed ? out->error : 0;
+}
+
+const char *provider_key_header(const provider *p, uint32_t key)
+{
+    secret_form form = p->azure                      ? SECRET_API_KEY
+                       : p->format == LLM_ANTHROPIC ? SECRET_X_API_KEY
+                       : p->format == LLM_GEMINI    ? SECRET_X_GOOG
+                                                    : SECRET_BEARER;
+    return key < p->n_keys ? secret_header(p->keys[key], form) : NULL;
+}
+
+void provider_blot(const provider *p, buf *text)
+{
+    for (uint32_t i = 0; i < p->n_keys; i++)
+        secret_blot(p->keys[i], text);
 }
 
 provider *provider_by_name(const provider_list *l, sv_str name)
@@ -154,9 +247,73 @@ provider *provider_by_name(const provider_list *l, sv_str name)
     return NULL;
 }
 
+bool provider_known(const char *name, provider_spec *s)
+{
+    for (size_t i = 0; i < sizeof from_environment / sizeof *from_environment; i++) {
+        const known *k = &from_environment[i];
+        if (strcmp(k->name, name) != 0) continue;
+        if (s->base_url == NULL) {
+            s->base_url = k->base_url;
+            s->format = k->format;
+        }
+        return true;
+    }
+    return false;
+}
+
+static const known *known_at(const char *api_url)
+{
+    for (size_t i = 0; i < sizeof from_environment / sizeof *from_environment; i++)
+        if (strcmp(from_environment[i].base_url, api_url) == 0) return &from_environment[i];
+    return NULL;
+}
+
+static void set_tenant(provider *p, const provider_spec *s)
+{
+    const known *k = known_at(p->api_url);
+    snprintf(p->org, sizeof p->org, "%s", s->org);
+    snprintf(p->user, sizeof p->user, "%s", s->user);
+    snprintf(p->id, sizeof p->id, "%s", s->id);
+    snprintf(p->label, sizeof p->label, "own:%.58s", p->name);
+    snprintf(p->tag, sizeof p->tag, "%s.%llx", p->id, (unsigned long long)s->changed);
+    if (k) snprintf(p->like, sizeof p->like, "%s", k->name);
+    p->responses = k && k->responses;
+}
+
+const char *provider_label(const provider *p)
+{
+    return p->source == FROM_TENANT ? p->label : p->name;
+}
+
+const char *provider_tag(const provider *p)
+{
+    return p->source == FROM_TENANT ? p->tag : p->name;
+}
+
+const char *provider_like(const provider *p)
+{
+    return p->source == FROM_TENANT ? p->like : p->name;
+}
+
+const char *provider_series(const provider *p)
+{
+    return p->source == FROM_TENANT ? "tenant" : p->name;
+}
+
+provider *provider_ref(provider *p)
+{
+    p->refs++;
+    return p;
+}
+
+void provider_unref(provider *p)
+{
+    if (p && --p->refs == 0) provider_free(p);
+}
+
 static void get_series(provider *p)
 {
-    const char *name = p->name;
+    const char *name = provider_series(p);
     p->ok = metric_get(M_PROVIDER_REQUESTS, (const char *const[]){name, "ok"});
     p->first_byte = metric_get(M_PROVIDER_FIRST_BYTE, (const char *const[]){name});
     p->prompt = metric_get(M_PROVIDER_TOKENS, (const char *const[]){name, "prompt"});
@@ -165,36 +322,56 @@ static void get_series(provider *p)
     p->reasoning = metric_get(M_PROVIDER_TOKENS, (const char *const[]){name, "reasoning"});
 }
 
-int provider_add(provider_list *l, const char *name, provider_source source, const char *base_url,
-                 secret **key, provider **ret, sv_error *err)
+int provider_new(const provider_spec *s, provider **ret, sv_error *err)
 {
-    if (!name_ok(name))
+    if (!name_ok(s->name))
         return sv_fail(
             err, SV_E_INVALID, "name",
             "A provider's name has 1 to %d letters, digits, dots, dashes and underscores.",
             PROVIDER_NAME);
-    if (provider_by_name(l, sv_cstr(name)))
-        return sv_fail(err, SV_E_CONFLICT, "name", "There are two providers called %s.", name);
-    if (l->n == PROVIDERS_MAX)
-        return sv_fail(err, SV_E_OUT_OF_RANGE, NULL, "More than %d providers.", PROVIDERS_MAX);
+    if (s->n_keys > PROVIDER_KEYS)
+        return sv_fail(err, SV_E_OUT_OF_RANGE, "key", "A provider has at most %d keys.",
+                       PROVIDER_KEYS);
     provider *p = calloc(1, sizeof *p);
     if (p == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    snprintf(p->name, sizeof p->name, "%s", name);
-    p->source = source;
+    snprintf(p->name, sizeof p->name, "%s", s->name);
+    p->refs = 1;
+    p->source = s->source;
+    p->format = s->format;
+    p->responses = s->responses;
+    p->azure = s->azure;
+    p->trains = s->trains;
+    p->trust = s->trust;
     buf_init(&p->fetched, 8 << 20);
     model_list_init(&p->models);
     snprintf(p->state, sizeof p->state, "not asked yet");
-    int rc = set_urls(p, base_url, err);
+    p->api_version = strdup(s->api_version ? s->api_version : azure_version);
+    int rc = p->api_version ? set_urls(p, s->base_url, err)
+                            : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     if (rc) {
         provider_free(p);
         return rc;
     }
+    if (s->source == FROM_TENANT) set_tenant(p, s);
     get_series(p);
-    p->key = *key;
-    *key = NULL;
-    l->items[l->n++] = p;
+    for (uint32_t i = 0; i < s->n_keys; i++) {
+        p->keys[i] = s->keys[i];
+        s->keys[i] = NULL;
+    }
+    p->n_keys = s->n_keys;
     *ret = p;
     return 0;
+}
+
+int provider_add(provider_list *l, const provider_spec *s, provider **ret, sv_error *err)
+{
+    if (provider_by_name(l, sv_cstr(s->name)))
+        return sv_fail(err, SV_E_CONFLICT, "name", "There are two providers called %s.", s->name);
+    if (l->n == PROVIDERS_MAX)
+        return sv_fail(err, SV_E_OUT_OF_RANGE, NULL, "More than %d providers.", PROVIDERS_MAX);
+    int rc = provider_new(s, ret, err);
+    if (rc == 0) l->items[l->n++] = *ret;
+    return rc;
 }
 
 /* ---- from the configuration ---- */
@@ -208,26 +385,42 @@ static int wrong_item(const config *c, uint32_t i, const char *member, const cha
                    list_key, i, member, words);
 }
 
-static int item_key(const config *c, uint32_t i, secret **ret, sv_error *err)
+/* One of its keys, from a variable or a file; none when the variable is not set. */
+static int take_key(const config *c, uint32_t i, const char *member, const char *env,
+                    const char *file, provider_spec *s, sv_error *err)
 {
-    const char *env = config_item_str(c, list_key, i, "key_env");
-    const char *file = config_item_str(c, list_key, i, "key_file");
     sv_error why = {0};
+    secret *key = NULL;
     int rc = 0;
-    *ret = NULL;
-    if (env && file) return wrong_item(c, i, "key_file", "give key_env or key_file, not both", err);
-    if (env) {
+    if (s->n_keys == PROVIDER_KEYS)
+        return wrong_item(c, i, member, "a provider has at most 8 keys", err);
+    if (file) {
+        rc = secret_from_file(file, &key, &why);
+    } else {
         const char *value = getenv(env);
-        if (value) rc = secret_new(sv_cstr(value), env, ret, &why);
-        if (rc == 0 && *ret == NULL)
+        if (value) rc = secret_new(sv_cstr(value), env, &key, &why);
+        if (rc == 0 && key == NULL)
             log_write(LOG_WARN, "a provider's key is not set",
                       LOG_STR("provider", config_item_str(c, list_key, i, "name")),
                       LOG_STR("variable", env));
-    } else if (file) {
-        rc = secret_from_file(file, ret, &why);
     }
+    if (key) s->keys[s->n_keys++] = key;
     if (rc == SV_E_NO_MEMORY) return sv_fail(err, rc, NULL, NULL);
-    return rc ? wrong_item(c, i, env ? "key_env" : "key_file", why.message, err) : 0;
+    return rc ? wrong_item(c, i, member, why.message, err) : 0;
+}
+
+static int item_keys(const config *c, uint32_t i, provider_spec *s, sv_error *err)
+{
+    const char *env = config_item_str(c, list_key, i, "key_env");
+    const char *file = config_item_str(c, list_key, i, "key_file");
+    const char *const *more;
+    uint32_t n = config_item_strs(c, list_key, i, "more_key_envs", &more);
+    int rc = 0;
+    if (env && file) return wrong_item(c, i, "key_file", "give key_env or key_file, not both", err);
+    if (env || file) rc = take_key(c, i, env ? "key_env" : "key_file", env, file, s, err);
+    for (uint32_t k = 0; rc == 0 && k < n; k++)
+        rc = take_key(c, i, "more_key_envs", more[k], NULL, s, err);
+    return rc;
 }
 
 static int item_models(const config *c, uint32_t i, provider *p)
@@ -250,16 +443,34 @@ static int item_models(const config *c, uint32_t i, provider *p)
     return 0;
 }
 
+static void drop_keys(provider_spec *s)
+{
+    for (uint32_t i = 0; i < s->n_keys; i++)
+        secret_free(s->keys[i]);
+}
+
 static int add_item(provider_list *l, const config *c, uint32_t i, sv_error *err)
 {
-    secret *key;
+    secret *keys[PROVIDER_KEYS] = {NULL};
+    provider_spec s = {.name = config_item_str(c, list_key, i, "name"),
+                       .source = FROM_CONFIG,
+                       .base_url = config_item_str(c, list_key, i, "base_url"),
+                       .responses = config_item_bool(c, list_key, i, "responses"),
+                       .trains = config_item_bool(c, list_key, i, "trains"),
+                       .api_version = config_item_str(c, list_key, i, "api_version"),
+                       .trust = HTTP_TRUST_OPERATOR,
+                       .keys = keys};
+    const char *kind = config_item_str(c, list_key, i, "kind");
     provider *p;
     sv_error why = {0};
-    int rc = item_key(c, i, &key, err);
-    if (rc) return rc;
-    rc = provider_add(l, config_item_str(c, list_key, i, "name"), FROM_CONFIG,
-                      config_item_str(c, list_key, i, "base_url"), &key, &p, &why);
-    secret_free(key);
+    if (kind && provider_kind(&s, kind)) return wrong_item(c, i, "kind", "is not known", err);
+    int rc = item_keys(c, i, &s, err);
+    if (rc) {
+        drop_keys(&s);
+        return rc;
+    }
+    rc = provider_add(l, &s, &p, &why);
+    drop_keys(&s);
     if (rc == SV_E_NO_MEMORY) return sv_fail(err, rc, NULL, NULL);
     if (rc)
         return wrong_item(c, i, strcmp(why.field, "name") == 0 ? "name" : "base_url", why.message,
@@ -293,13 +504,19 @@ static int add_known(provider_list *l, const known *k, sv_error *err)
                   LOG_STR("provider", k->name), LOG_STR("variable", k->key_env));
         return 0;
     }
-    rc = provider_add(l, k->name, FROM_ENVIRONMENT, has_url ? url : k->base_url, &key, &p, &why);
+    provider_spec s = {.name = k->name,
+                       .source = FROM_ENVIRONMENT,
+                       .base_url = has_url ? url : k->base_url,
+                       .format = k->format,
+                       .responses = k->responses,
+                       .trust = HTTP_TRUST_OPERATOR,
+                       .keys = &key,
+                       .n_keys = 1};
+    rc = provider_add(l, &s, &p, &why);
     secret_free(key);
     if (rc == SV_E_INVALID)
         return sv_fail(err, SV_E_CONFIG, NULL, "environment %s: %s", k->url_env, why.message);
-    if (rc) return sv_fail(err, rc, NULL, "%s", why.message);
-    p->anthropic = k->anthropic;
-    return 0;
+    return rc ? sv_fail(err, rc, NULL, "%s", why.message) : 0;
 }
 
 /* Nothing that this process starts or prints may find a key in its environment. */
@@ -312,6 +529,10 @@ static void wipe_environment(const config *c)
     for (uint32_t i = 0; i < config_items(c, list_key); i++) {
         const char *env = config_item_str(c, list_key, i, "key_env");
         if (env) secret_wipe_env(env);
+        const char *const *more;
+        uint32_t n = config_item_strs(c, list_key, i, "more_key_envs", &more);
+        for (uint32_t k = 0; k < n; k++)
+            secret_wipe_env(more[k]);
     }
 }
 
@@ -331,47 +552,6 @@ int provider_list_load(provider_list *l, const config *c, sv_error *err)
 void provider_list_free(provider_list *l)
 {
     for (size_t i = 0; i < l->n; i++)
-        provider_free(l->items[i]);
+        provider_unref(l->items[i]);
     l->n = 0;
-}
-
-/* ---- choosing ---- */
-
-static void nobody(sv_str id, sv_error *err)
-{
-    size_t n = 0, step;
-    while (n < id.n && (step = utf8_sequence((const uint8_t *)id.p + n, id.n - n)) > 0 &&
-           n + step <= 48)
-        n += step;
-    sv_fail(err, SV_E_MODEL_UNKNOWN, "model",
-            "Nobody offers the model %.*s: there is no provider. Set OPENAI_API_KEY, "
-            "OPENROUTER_API_KEY, "
-            "GROQ_API_KEY or ANTHROPIC_API_KEY, start Ollama, or list router.providers in "
-            "samovar.yaml.",
-            (int)n, id.p);
-}
-
-bool provider_choose(const provider_list *l, sv_str id, choice *ret, sv_error *err)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (provider_lists(l->items[i], id)) {
-            *ret = (choice){l->items[i], 0};
-            return true;
-        }
-    const char *slash = id.n ? memchr(id.p, '/', id.n) : NULL;
-    if (slash && slash + 1 < id.p + id.n) {
-        uint32_t n = (uint32_t)(slash - id.p);
-        provider *p = provider_by_name(l, (sv_str){id.p, n});
-        if (p && !p->hidden) {
-            *ret = (choice){p, n + 1};
-            return true;
-        }
-    }
-    for (size_t i = 0; i < l->n; i++)
-        if (!l->items[i]->hidden) {
-            *ret = (choice){l->items[i], 0};
-            return true;
-        }
-    nobody(id, err);
-    return false;
 }

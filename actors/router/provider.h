@@ -1,4 +1,4 @@
-/*  provider.h - who can answer: the providers, their models, and the choice among them.
+/*  provider.h - who can answer: the providers and their models.
  *  Thread: the loop's.   Ownership: the list owns its providers and their keys.
  *  Limits: PROVIDERS_MAX, MODELS_MAX a provider.
  *  Errors: SV_E_CONFIG with the place in the configuration; SV_E_NO_MEMORY. */
@@ -8,10 +8,17 @@
 #include "arena.h"
 #include "config.h"
 #include "http_client.h"
+#include "llm.h"
 #include "metrics.h"
 #include "secret.h"
 
-enum { PROVIDERS_MAX = 64, MODELS_MAX = 4096, PROVIDER_NAME = 63, MODEL_NAME = 256 };
+enum {
+    PROVIDERS_MAX = 64,
+    MODELS_MAX = 4096,
+    PROVIDER_NAME = 63,
+    MODEL_NAME = 256,
+    PROVIDER_KEYS = 8
+};
 
 typedef struct model {
     const char *id;
@@ -25,16 +32,35 @@ typedef struct model_list {
     arena mem;
 } model_list;
 
-typedef enum provider_source { FROM_CONFIG, FROM_ENVIRONMENT, FROM_MACHINE } provider_source;
+typedef enum provider_source {
+    FROM_CONFIG,
+    FROM_ENVIRONMENT,
+    FROM_MACHINE,
+    FROM_TENANT /* a user or an organization brought it, with a key of their own */
+} provider_source;
 
-typedef struct provider {
+typedef struct provider provider;
+struct provider {
     char name[PROVIDER_NAME + 1];
     provider_source source;
     char *base_url; /* without userinfo, for people */
-    char *chat_url, *models_url;
-    secret *key;
+    char *api_url;     /* the same as it is called, without a slash at its end */
+    char *models_url;
+    llm_format format; /* of chats: LLM_OPENAI, LLM_ANTHROPIC, LLM_GEMINI or LLM_OLLAMA */
+    bool responses;    /* has OpenAI's /responses as well */
+    bool azure;        /* api-key instead of a bearer token, and the API's version in the query */
+    char *api_version; /* of Azure */
+    http_trust trust;
+    secret *keys[PROVIDER_KEYS]; /* equal in rights; the next one when one is refused or limited */
+    uint32_t n_keys;
+    bool trains;       /* data policy: it may learn from what it is sent */
+    char org[37], user[37]; /* FROM_TENANT: whose it is; `user` empty: the whole organization's */
+    char id[37];       /* FROM_TENANT: of the row at auth */
+    char like[PROVIDER_NAME + 1]; /* FROM_TENANT: the known provider that this is; empty: none */
+    char label[PROVIDER_NAME + 1], tag[PROVIDER_NAME + 1]; /* provider_label, provider_tag */
+    uint32_t refs;     /* calls under way, and one of the owner's */
+    uint64_t used_us;  /* FROM_TENANT: when it was last offered for a request */
     bool fixed_models; /* listed in the configuration: nobody is asked */
-    bool anthropic;    /* lists its models only to an x-api-key header */
     bool hidden;       /* a port of this machine where nothing has answered yet */
     model_list models;
     char state[160];
@@ -48,7 +74,9 @@ typedef struct provider {
     loop_timer timer;
     uint32_t failures;
     void *owner;
-} provider;
+    void (*heard)(void *arg, provider *p); /* after each answer or failure; may end it. NULL: nobody */
+    void *heard_arg;
+};
 
 typedef struct provider_list {
     provider *items[PROVIDERS_MAX]; /* in order of preference */
@@ -58,9 +86,28 @@ typedef struct provider_list {
 /* From the configuration, then from the environment (whose variables are wiped). */
 int provider_list_load(provider_list *l, const config *c, sv_error *err);
 void provider_list_free(provider_list *l);
-/* Adds one. `key` is taken on success. */
-int provider_add(provider_list *l, const char *name, provider_source source, const char *base_url,
-                 secret **key, provider **ret, sv_error *err);
+
+typedef struct provider_spec {
+    const char *name;
+    provider_source source;
+    const char *base_url;
+    llm_format format;
+    bool responses, azure, trains;
+    const char *api_version; /* of Azure; NULL: its present one */
+    http_trust trust;
+    secret **keys; /* taken on success */
+    uint32_t n_keys;
+    const char *org, *user, *id; /* FROM_TENANT */
+    int64_t changed;             /* FROM_TENANT: a number that another key changes */
+} provider_spec;
+
+int provider_new(const provider_spec *s, provider **ret, sv_error *err);
+void provider_free(provider *p);
+/* Its owner and every call under way have one reference; the last one frees it. */
+provider *provider_ref(provider *p);
+void provider_unref(provider *p);
+/* The same, behind the others of a list, which owns it. */
+int provider_add(provider_list *l, const provider_spec *s, provider **ret, sv_error *err);
 provider *provider_by_name(const provider_list *l, sv_str name);
 
 /* Replaces the models of a provider; `list` is taken. Duplicates are dropped. */
@@ -70,13 +117,29 @@ void model_list_init(model_list *l);
 void model_list_free(model_list *l);
 bool provider_lists(const provider *p, sv_str id);
 
-typedef struct choice {
-    provider *provider;
-    uint32_t skip; /* bytes of the model's name that only named the provider */
-} choice;
+/* The address of `path` (with its slash, and maybe a query) for a model. */
+int provider_url(const provider *p, sv_str path, sv_str at_model, buf *out);
+/* The header with its key, for http_start and nothing else; NULL without keys. */
+const char *provider_key_header(const provider *p, uint32_t key);
+/* Overwrites its keys wherever they appear in text that is about to leave. */
+void provider_blot(const provider *p, buf *text);
+/* "openai", "azure", "anthropic", "gemini" or "ollama", as in router.providers[].kind. */
+int provider_kind(provider_spec *s, const char *kind);
 
-/* False when nobody takes the model; `err` then says who is there and how to add somebody. */
-bool provider_choose(const provider_list *l, sv_str model_id, choice *ret, sv_error *err);
+/* Fills what is not said of a provider that is known by this name; false: it is not. */
+bool provider_known(const char *name, provider_spec *s);
+
+/* The names of a provider: `name` is what its users call it, and unique only among those that one
+ * caller sees. */
+/* For ledger, decisions, answers and logs: a tenant's is "own:NAME", which no other can be called. */
+const char *provider_label(const provider *p);
+/* For health and stickiness: a tenant's is his alone, and another after a change of the key. */
+const char *provider_tag(const provider *p);
+/* For what is known of models: a tenant's is the known provider at this address, or nobody. */
+const char *provider_like(const provider *p);
+/* For metrics, whose labels must be few: "tenant" for all of those. */
+const char *provider_series(const provider *p);
+
 const char *provider_source_name(provider_source s);
 
 #endif

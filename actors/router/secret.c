@@ -1,4 +1,4 @@
-/*  secret.c - the key lies in one allocation, twice, behind the words that make it a header. */
+/*  secret.c - the key lies in one allocation, once behind each of the words that make it a header. */
 #include "secret.h"
 
 #include "error.h"
@@ -11,23 +11,18 @@
 
 enum { KEY_MAX = 4096 };
 
-static const char bearer[] = "Authorization: Bearer ";
-static const char api_key[] = "x-api-key: ";
+static const char *const words[SECRET_FORMS] = {"Authorization: Bearer ", "x-api-key: ",
+                                                "api-key: ", "x-goog-api-key: "};
 
 struct secret {
-    size_t n;      /* of the key */
-    char *api_key; /* second header, behind the first */
-    char header[];
+    size_t n, bytes;           /* of the key; of all headers */
+    size_t header[SECRET_FORMS]; /* where each begins */
+    char text[];
 };
-
-static size_t bytes_of(size_t n)
-{
-    return sizeof bearer + n + sizeof api_key + n;
-}
 
 static const char *key_of(const secret *s)
 {
-    return s->header + sizeof bearer - 1;
+    return s->text + strlen(words[SECRET_BEARER]);
 }
 
 static bool is_blank(char c)
@@ -54,16 +49,21 @@ int secret_new(sv_str text, const char *source, secret **ret, sv_error *err)
                 err, SV_E_CONFIG, NULL,
                 "The key in %s has a space, a control character or a character outside ASCII.",
                 source);
-    secret *s = malloc(sizeof *s + bytes_of(text.n));
+    size_t bytes = 0;
+    for (int i = 0; i < SECRET_FORMS; i++)
+        bytes += strlen(words[i]) + text.n + 1;
+    secret *s = malloc(sizeof *s + bytes);
     if (s == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     s->n = text.n;
-    memcpy(s->header, bearer, sizeof bearer - 1);
-    memcpy(s->header + sizeof bearer - 1, text.p, text.n);
-    s->header[sizeof bearer - 1 + text.n] = 0;
-    s->api_key = s->header + sizeof bearer + text.n;
-    memcpy(s->api_key, api_key, sizeof api_key - 1);
-    memcpy(s->api_key + sizeof api_key - 1, text.p, text.n);
-    s->api_key[sizeof api_key - 1 + text.n] = 0;
+    s->bytes = bytes;
+    char *at = s->text;
+    for (int i = 0; i < SECRET_FORMS; i++) {
+        s->header[i] = (size_t)(at - s->text);
+        at = stpcpy(at, words[i]);
+        memcpy(at, text.p, text.n);
+        at[text.n] = 0;
+        at += text.n + 1;
+    }
     *ret = s;
     return 0;
 }
@@ -91,21 +91,30 @@ int secret_from_file(const char *file, secret **ret, sv_error *err)
     return rc;
 }
 
+secret *secret_copy(const secret *s)
+{
+    secret *copy = malloc(sizeof *s + s->bytes);
+    if (copy == NULL) return NULL;
+    memcpy(copy, s, sizeof *s);
+    memcpy(copy->text, s->text, s->bytes);
+    return copy;
+}
+
+sv_str secret_text(const secret *s)
+{
+    return (sv_str){key_of(s), (uint32_t)s->n};
+}
+
 void secret_free(secret *s)
 {
     if (s == NULL) return;
-    explicit_bzero(s->header, bytes_of(s->n));
+    explicit_bzero(s->text, s->bytes);
     free(s);
 }
 
-const char *secret_header(const secret *s)
+const char *secret_header(const secret *s, secret_form form)
 {
-    return s ? s->header : NULL;
-}
-
-const char *secret_api_key_header(const secret *s)
-{
-    return s ? s->api_key : NULL;
+    return s ? s->text + s->header[form] : NULL;
 }
 
 void secret_blot(const secret *s, buf *text)

@@ -15,12 +15,22 @@ typedef struct secret secret;
  * variable or file in errors. */
 int secret_new(sv_str text, const char *source, secret **ret, sv_error *err);
 int secret_from_file(const char *file, secret **ret, sv_error *err);
+/* NULL: no memory. */
+secret *secret_copy(const secret *s);
+/* The bytes, for sealing them and nothing else. */
+sv_str secret_text(const secret *s);
 void secret_free(secret *s);
 
-/* "Authorization: Bearer ..." for http_start and nothing else; NULL for no secret. */
-const char *secret_header(const secret *s);
-/* "x-api-key: ...", likewise. */
-const char *secret_api_key_header(const secret *s);
+/* How a key is shown to a provider. */
+typedef enum secret_form {
+    SECRET_BEARER,     /* Authorization: Bearer ... */
+    SECRET_X_API_KEY,  /* x-api-key: ... (Anthropic) */
+    SECRET_API_KEY,    /* api-key: ... (Azure) */
+    SECRET_X_GOOG,     /* x-goog-api-key: ... (Gemini) */
+    SECRET_FORMS
+} secret_form;
+/* The header for http_start and nothing else; NULL for no secret. */
+const char *secret_header(const secret *s, secret_form form);
 /* Overwrites each occurrence in `text` with asterisks. */
 void secret_blot(const secret *s, buf *text);
 

@@ -17,7 +17,7 @@ enum {
     BY_USER,
     BY_ORG,
     REPLY_BYTES = LIMIT_PART_BYTES - 1024,
-    ROW_BYTES = 384, /* names and numbers of a row, without its own name */
+    ROW_BYTES = 480, /* names and numbers of a row, without its own name */
     PIECE_BYTES = 4 << 20
 };
 
@@ -118,6 +118,9 @@ static void add_sum(router_usage_row *to, const ledger_sum *s)
     add(&to->latency_us, s->latency_us);
     add(&to->first_token_us, s->first_token_us);
     add(&to->first_tokens, s->first_tokens);
+    add(&to->estimated, s->estimated);
+    add(&to->cache_write_tokens, s->cache_write_tokens);
+    add(&to->hedges, s->hedges);
 }
 
 /* ---- the report ---- */

@@ -1,7 +1,11 @@
-/*  usage_methods.c - router.usage and router.usage_check, of a router that runs and of one that does
- *  not. Every piece is read on the pool, since there may be many. */
+/*  usage_methods.c - router.usage, router.usage_check and router.rankings, of a router that runs and of
+ *  one that does not. Every piece is read on the pool, since there may be many. */
 #include "router.h"
+#include "rank.h"
+#include "ticket.h"
 #include "usage.h"
+
+#include <time.h>
 
 enum { AWAY_MS = 5, AWAY_TRIES = 200, LONG_US = 1000000 };
 
@@ -83,7 +87,73 @@ int router_usage_check(sv_call *call, const void *request)
     return rc;
 }
 
+/* ---- rankings ---- */
+
+/* A user sees what his organization has asked for: models of its own have names of its own. */
+static int whose(sv_call *call, sv_str *ret_org)
+{
+    ticket t;
+    sv_str bytes = sv_call_ticket(call); /* the broker has verified it */
+    *ret_org = (sv_str){NULL, 0};
+    if (bytes.n == 0 && strcmp(sv_call_caller(call), "operator") == 0) return 0;
+    if (bytes.n == 0)
+        return sv_fail(
+            sv_call_error(call), SV_E_NO_CREDENTIALS, NULL,
+            "Rankings are those of an organization: the call needs the ticket of a user.");
+    int rc = ticket_read(bytes, &t, sv_call_error(call));
+    for (uint32_t i = 0; rc == 0 && i < t.n_roles; i++)
+        if (sv_str_is(t.roles[i], "platform_admin")) return 0;
+    if (rc == 0) *ret_org = t.org.p ? t.org : sv_cstr("");
+    return rc;
+}
+
+static int64_t today(void)
+{
+    return date_of_ms((int64_t)time(NULL) * 1000);
+}
+
+static int rank_all(sv_call *call, rank_report *r)
+{
+    uint64_t until_us = clock_us() + LONG_US;
+    int rc = 0;
+    while (rc == 0 && !r->done && !r->full && clock_us() < until_us)
+        rc = step(call, rank_report_step, r, &r->err);
+    if (rc) return rc;
+    router_rankings_reply reply = rank_report_reply(r);
+    return sv_reply(call, &reply);
+}
+
+int router_rankings(sv_call *call, const void *request)
+{
+    sv_str org;
+    store *s = own_store(call);
+    rank_report *r = arena_alloc(sv_call_arena(call), sizeof *r);
+    if (s == NULL || r == NULL) return s ? SV_E_NO_MEMORY : SV_E_DRAINING;
+    int rc = whose(call, &org);
+    if (rc) return rc;
+    rc = rank_report_begin(r, s, request, org, today(), sv_call_arena(call));
+    if (rc)
+        *sv_call_error(call) = r->err;
+    else
+        rc = rank_all(call, r);
+    rank_report_free(r);
+    return rc;
+}
+
 /* ---- without a process ---- */
+
+int rankings_answer(sv_offline *o, const void *request, void *reply)
+{
+    rank_report *r = arena_alloc(o->arena, sizeof *r);
+    if (r == NULL) return SV_E_NO_MEMORY;
+    int rc = rank_report_begin(r, o->store, request, (sv_str){NULL, 0}, today(), o->arena);
+    while (rc == 0 && !r->done && !r->full)
+        rc = rank_report_step(r);
+    if (rc) *o->err = r->err;
+    *(router_rankings_reply *)reply = rank_report_reply(r);
+    rank_report_free(r);
+    return rc;
+}
 
 int usage_answer(sv_offline *o, const void *request, void *reply)
 {

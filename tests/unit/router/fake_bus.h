@@ -4,6 +4,7 @@
 #ifndef FAKE_BUS_H
 #define FAKE_BUS_H
 
+#include "error.h"
 #include "samovar.h"
 #include "sv_limits.h"
 #include "uuid.h"
@@ -30,6 +31,13 @@ struct sv_process {
     fake_write write;
     int writes, holds;
 };
+
+struct seal_key *sv_derive_key(sv_process *p, const char *purpose)
+{
+    (void)p;
+    (void)purpose;
+    return NULL;
+}
 
 struct sv_call {
     sv_process *process;
@@ -319,6 +327,37 @@ void sv_refuse(sv_call *c, int code, const sv_error *err)
     assert(c->answers++ == 0);
     c->code = code;
     c->refusal = err ? *err : c->error;
+}
+
+/* There are no other services. */
+sv_stream *sv_open(sv_process *p, const sv_request *r, const sv_events *ev, void *arg,
+                   sv_error *err)
+{
+    (void)p, (void)r, (void)ev, (void)arg;
+    sv_fail(err, SV_E_UNAVAILABLE, NULL, NULL);
+    return NULL;
+}
+
+void sv_cancel(sv_stream *s)
+{
+    (void)s;
+}
+
+bool sv_connected(sv_process *p)
+{
+    (void)p;
+    return false;
+}
+
+int sv_subscribe(sv_process *p, const char *pattern, sv_event_fn *fn, void *arg)
+{
+    (void)p, (void)pattern, (void)fn, (void)arg;
+    return 0;
+}
+
+void sv_unsubscribe(sv_process *p, const char *pattern, sv_event_fn *fn, void *arg)
+{
+    (void)p, (void)pattern, (void)fn, (void)arg;
 }
 
 int sv_main(int argc, char **argv, const sv_actor *actor)

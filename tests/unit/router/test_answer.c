@@ -58,7 +58,7 @@ static void test_garbage(void **state)
 static tokens tokens_of(const char *json)
 {
     tokens t = {0};
-    answer_plain_tokens(sv_cstr(json), &t);
+    answer_tokens(answer_whole(sv_cstr(json)).usage, &t);
     return t;
 }
 

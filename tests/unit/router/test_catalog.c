@@ -67,8 +67,13 @@ static provider *begin(provider_source source, bool anthropic)
     config *c;
     snprintf(url, sizeof url, "http://127.0.0.1:%d/v1", server.port);
     assert_int_equal(secret_new(sv_cstr("sk-1"), "x", &key, NULL), 0);
-    assert_int_equal(provider_add(&providers, "p", source, url, &key, &p, NULL), 0);
-    p->anthropic = anthropic;
+    provider_spec spec = {.name = "p",
+                          .source = source,
+                          .base_url = url,
+                          .format = anthropic ? LLM_ANTHROPIC : LLM_OPENAI,
+                          .keys = &key,
+                          .n_keys = 1};
+    assert_int_equal(provider_add(&providers, &spec, &p, NULL), 0);
     p->hidden = source == FROM_MACHINE;
     setenv("SAMOVAR_ROUTER_DISCOVER", "false", 1);
     setenv("SAMOVAR_DATA", "/nowhere", 1);
@@ -155,11 +160,10 @@ static void test_candidates(void **state)
 {
     (void)state;
     config *c;
-    secret *none = NULL;
     provider *p;
-    assert_int_equal(provider_add(&providers, "ollama", FROM_CONFIG, "http://localhost:8000/v1",
-                                  &none, &p, NULL),
-                     0);
+    provider_spec spec = {
+        .name = "ollama", .source = FROM_CONFIG, .base_url = "http://localhost:8000/v1"};
+    assert_int_equal(provider_add(&providers, &spec, &p, NULL), 0);
     setenv("SAMOVAR_PORT", "8080", 1);
     setenv("SAMOVAR_DATA", "/nowhere", 1);
     assert_int_equal(config_load(NULL, &c, NULL), 0);

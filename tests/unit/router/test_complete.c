@@ -1,19 +1,12 @@
 /*  router.complete against a provider that does what a test says: what the client gets, byte by
  *  byte, and what it gets when the provider fails at every point. */
-#include "router.h"
-
 #include "../runtime/tiny_server.h"
 #include "fake_bus.h"
+#include "relay_kit.h"
 #include "json_scan.h"
 #include "log.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-#include <cmocka.h>
-
-enum { WAIT_MS = 5000 };
 
 #define SSE_HEAD                                                                                   \
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nConnection: "            \
@@ -28,53 +21,26 @@ enum { WAIT_MS = 5000 };
     "\"prompt_tokens_details\":{\"cached_tokens\":1}}}\n\n"
 #define DONE "data: [DONE]\n\n"
 
-static loop *l;
 static tiny_server server;
-static sv_process process;
-static router r;
 static int log_fd;
-static const char body[] = "{\"model\":\"p/m\",\"messages\":[]}";
-static const char key_text[] = "sk-secret-1234567890";
-
-#define UNTIL(condition)                                                                           \
-    do {                                                                                           \
-        uint64_t until_us = clock_us() + WAIT_MS * 1000;                                           \
-        while (!(condition)) {                                                                     \
-            if (clock_us() > until_us) fail_msg("waited in vain for %s", #condition);              \
-            loop_turn(l, 50);                                                                      \
-        }                                                                                          \
-    } while (0)
+static const char body[] =
+    "{\"model\":\"p/m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+static const char key_text[] = "sk-secret-0-1234567";
 
 static int setup(void **state)
 {
     (void)state;
-    char url[64];
-    secret *key;
-    provider *p;
-    l = loop_new(NULL);
+    relay_start("", NULL);
     tiny_start(&server, l, tiny_answer_text);
-    memset(&r, 0, sizeof r);
-    r.loop = l;
-    r.process = &process;
-    r.upstreams.loop = l;
-    r.connect_ms = r.first_byte_ms = r.idle_ms = 2000;
-    r.answer_bytes = 4 << 20;
-    process = (sv_process){.loop = l, .state = &r};
-    fake_reply_type = &router_complete_head_msg;
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/", server.port);
-    assert_int_equal(secret_new(sv_cstr(key_text), "test", &key, NULL), 0);
-    assert_int_equal(provider_add(&r.providers, "p", FROM_CONFIG, url, &key, &p, NULL), 0);
+    relay_add("p", LLM_OPENAI, server.port, 1);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    upstreams_free(&r.upstreams);
-    provider_list_free(&r.providers);
     tiny_stop(&server);
-    metrics_free();
-    loop_free(l);
+    relay_stop();
     return 0;
 }
 
@@ -192,7 +158,7 @@ static void test_stream(void **state)
     /* what the provider got */
     const char *got = server.last.p;
     assert_int_equal(strncmp(got, "POST /v1/chat/completions HTTP/1.1\r\n", 36), 0);
-    assert_non_null(strstr(got, "Authorization: Bearer sk-secret-1234567890\r\n"));
+    assert_non_null(strstr(got, "Authorization: Bearer sk-secret-0-1234567\r\n"));
     assert_non_null(strstr(got, "Via: 1.1 samovar\r\n"));
     assert_non_null(strstr(got, "\"stream_options\":{\"include_usage\":true}"));
     fake_call_free(c);
@@ -236,11 +202,12 @@ static void test_every_cut(void **state)
 {
     (void)state;
     static const char crlf[] =
-        SSE_HEAD ": hello\r\n\r\ndata: {\"choices\":[{\"delta\":{}}]}\r\n\r\n"
+        SSE_HEAD ": hello\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\r\n\r\n"
                  "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\r\n\r\n"
                  "data: [DONE]\r\n\r\n";
     static const char want[] =
-        ": hello\r\n\r\ndata: {\"choices\":[{\"delta\":{}}]}\r\n\r\ndata: [DONE]\r\n\r\n";
+        ": hello\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\r\n\r\n"
+        "data: [DONE]\r\n\r\n";
     server.answer = answer_in_two;
     pieces = crlf;
     for (cut_at = 0; cut_at < sizeof crlf - 1; cut_at++) {
@@ -275,21 +242,56 @@ static void test_ends(void **state)
 static void test_cut(void **state)
 {
     (void)state;
-    ends_with_error(SSE_HEAD ROLE, ROLE, "provider.cut");
+    refused(SSE_HEAD ROLE, SV_E_PROVIDER_CUT, "The provider p"); /* nothing was sent yet */
     ends_with_error(SSE_HEAD ROLE WORD "data: {\"choi", ROLE WORD, "provider.cut");
-    ends_with_error(SSE_HEAD ROLE "data: {\"a\":\"\xe2\x82", ROLE, "provider.cut");
+    ends_with_error(SSE_HEAD WORD "data: {\"a\":\"\xe2\x82", WORD, "provider.cut");
     ends_with_error(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n" ROLE
-            STOP,
-        ROLE STOP, "provider.cut");
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n" WORD,
+        WORD, "provider.cut");
+    /* behind its end a stream may break off */
+    sv_call *c = stream_of(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n" WORD
+            STOP);
+    streamed(c, WORD STOP DONE);
+    fake_call_free(c);
+}
+
+/* What was sent before a broken event passes in the same breath or not at all. */
+static tiny_conn *waiting;
+
+static void answer_word_first(tiny_conn *c, sv_str request)
+{
+    (void)request;
+    waiting = c;
+    tiny_puts(c, SSE_HEAD ROLE WORD);
+}
+
+static void bad_event(const char *event)
+{
+    server.answer = answer_word_first;
+    sv_call *c = begin_stream();
+    UNTIL(c->stream.n > 0);
+    tiny_puts(waiting, event);
+    tiny_close(waiting);
+    UNTIL(c->answers);
+    sv_str got = buf_str(&c->stream);
+    assert_memory_equal(got.p, ROLE WORD, strlen(ROLE WORD));
+    assert_non_null(memmem(got.p, got.n, "data: {\"error\":{\"message\":\"", 27));
+    assert_null(memmem(got.p, got.n, "[DONE]", 6));
+    assert_true(sv_str_is(end_of(c).error, "provider.bad_answer"));
+    fake_call_free(c);
+    /* in the same piece nothing has been sent yet */
+    char text[1024];
+    snprintf(text, sizeof text, "%s%s%s%s", SSE_HEAD, ROLE, WORD, event);
+    refused(text, SV_E_PROVIDER_GARBAGE, "The provider p's answer");
 }
 
 static void test_bad_events(void **state)
 {
     (void)state;
-    ends_with_error(SSE_HEAD ROLE "data: nonsense\n\n" DONE, ROLE, "provider.bad_answer");
-    ends_with_error(SSE_HEAD ROLE "data: \"\xff\"\n\n" DONE, ROLE, "provider.bad_answer");
-    ends_with_error(SSE_HEAD ROLE "data: [1]\n\n" DONE, ROLE, "provider.bad_answer");
+    bad_event("data: nonsense\n\n" DONE);
+    bad_event("data: \"\xff\"\n\n" DONE);
+    bad_event("data: [1]\n\n" DONE);
     refused(SSE_HEAD "data: nonsense\n\n", SV_E_PROVIDER_GARBAGE, "The provider p's answer");
     refused(SSE_HEAD "data: \xff\n\n", SV_E_PROVIDER_GARBAGE, "UTF-8");
     refused(SSE_HEAD, SV_E_PROVIDER_GARBAGE, "empty stream");
@@ -301,18 +303,23 @@ static void test_errors_in_the_stream(void **state)
     (void)state;
     /* before anything was sent: a status */
     const char *early = SSE_HEAD ": wait\n\ndata: {\"error\":{\"message\":\"no "
-                                 "sk-secret-1234567890"
+                                 "sk-secret-0-1234567"
                                  "\",\"code\":429}}\n\n";
     sv_call *c = stream_of(early);
     router_complete_head h = head_of(c);
     assert_int_equal(h.http_status, 429);
     assert_true(sv_str_is(h.content_type, "application/json"));
-    streamed(c, "{\"error\":{\"message\":\"no ********************\",\"code\":429}}");
+    streamed(c, "{\"error\":{\"message\":\"no *******************\",\"code\":429}}");
     assert_true(sv_str_is(end_of(c).error, "provider.refused"));
     fake_call_free(c);
     /* later: as it is, and nothing that looks like an end behind it */
-    c = stream_of(SSE_HEAD ROLE "data: {\"error\":{\"message\":\"x\"}}\n\n");
-    streamed(c, ROLE "data: {\"error\":{\"message\":\"x\"}}\n\n");
+    server.answer = answer_word_first;
+    c = begin_stream();
+    UNTIL(c->stream.n > 0);
+    tiny_puts(waiting, "data: {\"error\":{\"message\":\"x\"}}\n\n" DONE);
+    tiny_close(waiting);
+    UNTIL(c->answers);
+    streamed(c, ROLE WORD "data: {\"error\":{\"message\":\"x\"}}\n\n");
     assert_true(sv_str_is(end_of(c).error, "provider.refused"));
     fake_call_free(c);
 }
@@ -344,7 +351,7 @@ static void test_refusals(void **state)
     /* a status without JSON keeps its meaning */
     c = stream_of("HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nbusy");
     assert_int_equal(head_of(c).http_status, 503);
-    assert_non_null(memmem(c->stream.p, c->stream.n, "provider.refused", 16));
+    assert_non_null(memmem(c->stream.p, c->stream.n, "{\"error\":{", 10));
     fake_call_free(c);
     refused("HTTP/1.1 502 Bad\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
             SV_E_PROVIDER_GARBAGE, "502");
@@ -354,11 +361,11 @@ static void test_key_is_blotted_out(void **state)
 {
     (void)state;
     sv_call *c =
-        stream_of("HTTP/1.1 401 No\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\r\n"
-                  "{\"error\":\"bad sk-secret-1234567890, really\"}");
+        stream_of("HTTP/1.1 401 No\r\nContent-Type: application/json\r\nContent-Length: 43\r\n\r\n"
+                  "{\"error\":\"bad sk-secret-0-1234567, really\"}");
     assert_int_equal(head_of(c).http_status, 401);
     assert_null(memmem(c->stream.p, c->stream.n, key_text, strlen(key_text)));
-    streamed(c, "{\"error\":\"bad ********************, really\"}");
+    streamed(c, "{\"error\":\"bad *******************, really\"}");
     fake_call_free(c);
 }
 
@@ -387,11 +394,19 @@ static void test_timeouts(void **state)
     fake_call_free(c);
     r.idle_ms = 100;
     server.answer = tiny_answer_text;
-    server.text = SSE_HEAD ROLE;
+    server.text = SSE_HEAD WORD;
     c = begin_stream();
     UNTIL(c->answers);
     assert_int_equal(c->code, 0);
     assert_true(sv_str_is(end_of(c).error, "provider.timeout"));
+    fake_call_free(c);
+    /* the role alone is no token: it does not stop the clock, and nothing was sent */
+    r.idle_ms = 2000;
+    server.text = SSE_HEAD ROLE;
+    c = begin_stream();
+    UNTIL(c->answers);
+    assert_int_equal(c->code, SV_E_PROVIDER_TIMEOUT);
+    assert_int_equal(c->partials, 0);
     fake_call_free(c);
 }
 
@@ -458,7 +473,7 @@ static void test_huge_event(void **state)
     server.answer = answer_huge_event;
     sv_call *c = begin_stream();
     UNTIL(c->answers);
-    assert_true(sv_str_is(end_of(c).error, "provider.too_large"));
+    assert_int_equal(c->code, SV_E_PROVIDER_TOO_LARGE);
     assert_int_equal(c->pending_most, 0);
     fake_call_free(c);
 }
@@ -555,7 +570,7 @@ static sv_call *plain_of(const char *type, const char *json)
 static void test_plain(void **state)
 {
     (void)state;
-    const char *json = "{\"usage\":{\"prompt_tokens\":1.0e1,\"completion_tokens\":4}, \"x\": 1.50}";
+    const char *json = "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],\"usage\":{\"prompt_tokens\":1.0e1,\"completion_tokens\":4}, \"x\": 1.50}";
     sv_call *c = plain_of("application/json", json);
     assert_int_equal(c->code, 0);
     assert_int_equal(head_of(c).http_status, 200);
@@ -641,17 +656,18 @@ static void test_model_is_renamed(void **state)
 {
     (void)state;
     router_complete_req q = {.model = sv_cstr("p/org/x"), .model_at = 9, .model_n = 5};
-    server.text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    server.text = "HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n"
+                  "{\"choices\":[{\"message\":{\"content\":\"hi\"}}]}";
     server.answer = tiny_answer_text;
     sv_call *c = begin(&q, "edge", body, false);
     UNTIL(c->answers);
-    assert_non_null(strstr(server.last.p, "\r\n\r\n{\"model\":\"org/x\",\"messages\":[]}"));
+    assert_non_null(strstr(server.last.p, "\r\n\r\n{\"model\":\"org/x\",\"messages\":[{"));
     assert_true(sv_str_is(head_of(c).model, "org/x"));
     fake_call_free(c);
     q.model_at = 3; /* another caller's offsets are not even looked at */
     c = begin(&q, "other", body, false);
     UNTIL(c->answers);
-    assert_non_null(strstr(server.last.p, "\r\n\r\n{\"model\":\"org/x\",\"messages\":[]}"));
+    assert_non_null(strstr(server.last.p, "\r\n\r\n{\"model\":\"org/x\",\"messages\":[{"));
     fake_call_free(c);
 }
 

@@ -1,36 +1,44 @@
 /*  The built-in model: well-formed JSON in both forms, whatever the question holds. */
-#include "router.h"
+/* The judge of our own writer; its names stay apart from ours. */
+#define json_type   jansson_type
+#define json_string jansson_string
+#define JSON_OBJECT JANSSON_OBJECT
+#define JSON_ARRAY  JANSSON_ARRAY
+#define JSON_STRING JANSSON_STRING
+#define JSON_TRUE   JANSSON_TRUE
+#define JSON_FALSE  JANSSON_FALSE
+#define JSON_NULL   JANSSON_NULL
+#include <jansson.h>
+#undef json_type
+#undef json_string
+#undef JSON_OBJECT
+#undef JSON_ARRAY
+#undef JSON_STRING
+#undef JSON_TRUE
+#undef JSON_FALSE
+#undef JSON_NULL
 
 #include "fake_bus.h"
+#include "relay_kit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-#include <cmocka.h>
-#include <jansson.h>
-
-static loop *l;
-static sv_process process;
-static router r;
 
 static int setup(void **state)
 {
     (void)state;
-    l = loop_new(NULL);
-    r = (router){.loop = l, .process = &process, .demo = true};
-    process = (sv_process){.loop = l, .state = &r};
-    fake_reply_type = &router_complete_head_msg;
+    relay_start("", NULL);
+    r.demo = true;
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    metrics_free();
-    loop_free(l);
+    relay_stop();
     return 0;
 }
+
+static const char question[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
 
 static sv_call *ask(const char *json, bool stream, bool usage)
 {
@@ -91,7 +99,7 @@ static void test_plain(void **state)
     assert_non_null(strstr(content_of(j), "router/1"));
     assert_non_null(strstr(content_of(j), "\"hello there\""));
     assert_null(strstr(content_of(j), "first"));
-    assert_int_equal(usage_of(j, "prompt_tokens"), 6);
+    assert_true(usage_of(j, "prompt_tokens") > 6);
     json_decref(j);
 }
 
@@ -125,7 +133,7 @@ static size_t joined(const buf *stream, bool usage, char *text, size_t size)
                 counted = true;
                 assert_true(finished && usage_of(j, "completion_tokens") > 10);
             }
-            finished = finished || json_is_string(json_object_get(first, "finish_reason"));
+            finished = finished || json_string_value(json_object_get(first, "finish_reason"));
             json_decref(j);
         }
         p = stop + 2;
@@ -161,18 +169,14 @@ static void test_hostile_questions(void **state)
 {
     (void)state;
     static const char parts[] =
-        "[{\"type\":\"text\",\"text\":\"part one\"},{\"type\":\"image_url\"},"
-        "{\"type\":\"text\",\"text\":\"two\"},7]";
+        "[{\"type\":\"text\",\"text\":\"part one\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x/y.png\"}},"
+        "{\"type\":\"text\",\"text\":\"two\"}]";
     char text[8192];
     const char *contents[] = {"\"\"",
                               "\"quote \\\" backslash \\\\ end\"",
                               "\"line\\nbreak\\ttab \\u0001\\u001f\\u007f\"",
                               "\"\\ud83d\\ude00 \xe2\x82\xac \xf0\x9f\x98\x80\"",
                               "\"}]}\\ndata: [DONE]\\n\\n\"",
-                              "null",
-                              "7",
-                              "{}",
-                              "[]",
                               parts,
                               "\"\xe2\x80\xa8\""};
     for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
@@ -184,14 +188,19 @@ static void test_hostile_questions(void **state)
         sv_call *c = ask(json, true, true);
         joined(&c->stream, true, text, sizeof text);
         assert_string_equal(content_of(j), text);
-        if (i == 9) assert_non_null(strstr(text, "\"part one two\""));
+        if (i == 5) assert_non_null(strstr(text, "\"part one"));
         fake_call_free(c);
         json_decref(j);
     }
     const char *bodies[] = {"{}", "{\"messages\":7}", "{\"messages\":[7,[],{}]}",
-                            "{\"messages\":[{\"role\":\"user\"}]}"};
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
-        json_decref(plain(bodies[i]));
+                            "{\"messages\":[{\"role\":\"user\",\"content\":7}]}"};
+    router_complete_req q = {.model = sv_cstr("demo")};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        sv_call *c = fake_call(&process, "edge", bodies[i], false);
+        assert_true(router_complete(c, &q) < 0 && c->error.code < 0);
+        assert_memory_equal(c->error.field, "messages", 8);
+        fake_call_free(c);
+    }
 }
 
 static void test_long_question(void **state)
@@ -218,7 +227,7 @@ static void test_cancel(void **state)
 {
     (void)state;
     router_complete_req q = {.model = sv_cstr("demo"), .stream = true};
-    sv_call *c = fake_call(&process, "edge", "{}", true);
+    sv_call *c = fake_call(&process, "edge", question, true);
     r.demo_delay_ms = 5;
     assert_int_equal(router_complete(c, &q), SV_PENDING);
     while (c->writes < 2)
@@ -233,7 +242,7 @@ static void test_slow_reader(void **state)
 {
     (void)state;
     router_complete_req q = {.model = sv_cstr("demo"), .stream = true};
-    sv_call *c = fake_call(&process, "edge", "{}", true);
+    sv_call *c = fake_call(&process, "edge", question, true);
     c->window_shut = true;
     c->pending = 1 << 17;
     assert_int_equal(router_complete(c, &q), SV_PENDING);

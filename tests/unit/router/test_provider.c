@@ -1,5 +1,4 @@
-/*  Providers from configuration and environment, keys that cannot be printed, and the choice by
- *  model. */
+/*  Providers from configuration and environment, and keys that cannot be printed. */
 #include "provider.h"
 
 #include "error.h"
@@ -77,14 +76,14 @@ static void test_environment(void **state)
     assert_int_equal(load("", &l, &err), 0);
     assert_int_equal(l.n, 3);
     assert_string_equal(l.items[0]->name, "openrouter");
-    assert_string_equal(l.items[0]->chat_url, "https://openrouter.ai/api/v1/chat/completions");
+    assert_string_equal(l.items[0]->api_url, "https://openrouter.ai/api/v1");
     assert_string_equal(l.items[1]->name, "openai");
-    assert_string_equal(l.items[1]->chat_url, "http://user:pw@127.0.0.1:9/v1/chat/completions");
+    assert_string_equal(l.items[1]->api_url, "http://user:pw@127.0.0.1:9/v1");
     assert_string_equal(l.items[1]->base_url, "http://127.0.0.1:9/v1"); /* for people */
-    assert_string_equal(secret_header(l.items[1]->key), "Authorization: Bearer sk-openai");
+    assert_string_equal(provider_key_header(l.items[1], 0), "Authorization: Bearer sk-openai");
     assert_string_equal(l.items[2]->name, "anthropic");
-    assert_string_equal(l.items[2]->models_url, "https://api.anthropic.com/v1/models");
-    assert_string_equal(secret_api_key_header(l.items[2]->key), "x-api-key: sk-ant");
+    assert_string_equal(l.items[2]->models_url, "https://api.anthropic.com/v1/models?limit=1000");
+    assert_string_equal(provider_key_header(l.items[2], 0), "x-api-key: sk-ant");
     const char *gone[] = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY",
                           "OPENAI_BASE_URL", "GROQ_API_KEY"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
@@ -132,14 +131,14 @@ static void test_configuration(void **state)
         key_file);
     assert_int_equal(load(yaml, &l, &err), 0);
     assert_int_equal(l.n, 3); /* the known openai steps back behind the configured one */
-    assert_string_equal(secret_header(l.items[0]->key), "Authorization: Bearer sk-mine");
+    assert_string_equal(provider_key_header(l.items[0], 0), "Authorization: Bearer sk-mine");
     assert_true(l.items[0]->fixed_models);
     assert_int_equal(l.items[0]->models.n, 2);
     assert_string_equal(l.items[0]->models.items[0].id, "a");
-    assert_string_equal(l.items[1]->chat_url, "https://x.example/api/chat/completions");
-    assert_string_equal(secret_header(l.items[1]->key), "Authorization: Bearer sk-file");
-    assert_null(l.items[2]->key);
-    assert_null(secret_header(l.items[2]->key));
+    assert_string_equal(l.items[1]->api_url, "https://x.example/api");
+    assert_string_equal(provider_key_header(l.items[1], 0), "Authorization: Bearer sk-file");
+    assert_int_equal(l.items[2]->n_keys, 0);
+    assert_null(provider_key_header(l.items[2], 0));
     assert_null(getenv("MY_KEY"));
     provider_list_free(&l);
 }
@@ -171,65 +170,41 @@ static void test_bad_configuration(void **state)
     refused(yaml, "is empty");
 }
 
-static provider *add(provider_list *l, const char *name, const char *models)
-{
-    secret *none = NULL;
-    provider *p;
-    model_list list;
-    char copy[128];
-    assert_int_equal(provider_add(l, name, FROM_CONFIG, "http://x/v1", &none, &p, NULL), 0);
-    model_list_init(&list);
-    snprintf(copy, sizeof copy, "%s", models);
-    for (char *m = strtok(copy, " "); m; m = strtok(NULL, " "))
-        assert_int_equal(model_list_add(&list, sv_cstr(m), 0), 0);
-    provider_set_models(p, &list);
-    return p;
-}
-
-static void chosen(const provider_list *l, const char *id, const char *name, uint32_t skip)
-{
-    choice c;
-    assert_true(provider_choose(l, sv_cstr(id), &c, NULL));
-    if (strcmp(c.provider->name, name) != 0 || c.skip != skip)
-        fail_msg("%s goes to %s, skipping %u", id, c.provider->name, c.skip);
-}
-
-static void test_choice(void **state)
+static void test_kinds(void **state)
 {
     (void)state;
-    provider_list l = {0};
-    choice c;
+    provider_list l;
     sv_error err = {0};
-    assert_false(provider_choose(&l, sv_cstr("gpt"), &c, &err));
-    assert_int_equal(err.code, SV_E_MODEL_UNKNOWN);
-    assert_non_null(strstr(err.message, "gpt"));
-    assert_non_null(strstr(err.message, "router.providers"));
-    add(&l, "one", "m1 shared openai/gpt-4o:free");
-    provider *two = add(&l, "two", "m2 shared");
-    add(&l, "openai", "gpt-4o");
-    chosen(&l, "m1", "one", 0);
-    chosen(&l, "m2", "two", 0);
-    chosen(&l, "shared", "one", 0);
-    chosen(&l, "openai/gpt-4o:free", "one", 0); /* listed under that very name */
-    chosen(&l, "openai/gpt-4o", "openai", 7);
-    chosen(&l, "two/anything/at/all", "two", 4);
-    chosen(&l, "nobody/x", "one", 0);
-    chosen(&l, "two/", "one", 0);
-    chosen(&l, "/x", "one", 0);
-    chosen(&l, "", "one", 0);
-    chosen(&l, "m", "one", 0);
-    chosen(&l, "m11", "one", 0);
-    two->hidden = true;
-    chosen(&l, "two/x", "one", 0);
-    l.items[0]->hidden = true;
-    chosen(&l, "unknown", "openai", 0);
+    buf url;
+    setenv("K1", "k-one", 1);
+    setenv("K2", "k-two", 1);
+    assert_int_equal(
+        load("router:\n  providers:\n"
+             "  - {name: az, kind: azure, base_url: 'https://x.example', key_env: K1, api_version: v9}\n"
+             "  - {name: ge, kind: gemini, base_url: 'https://g.example/v1beta', key_env: K2}\n"
+             "  - {name: ol, kind: ollama, base_url: 'http://127.0.0.1:11434'}\n"
+             "  - {name: two, base_url: 'http://x/v1', key_env: K1, more_key_envs: [K2]}\n",
+             &l, &err),
+        0);
+    buf_init(&url, 1000);
+    assert_int_equal(
+        provider_url(l.items[0], sv_cstr("/chat/completions"), sv_cstr("gpt 4/o"), &url), 0);
+    assert_true(sv_str_is(buf_str(&url), "https://x.example/openai/deployments/gpt%204%2Fo/chat/"
+                                         "completions?api-version=v9"));
+    buf_reset(&url, 0);
+    assert_int_equal(provider_url(l.items[1], sv_cstr("/models/m:x?alt=sse"), sv_cstr("m"), &url),
+                     0);
+    assert_true(sv_str_is(buf_str(&url), "https://g.example/v1beta/models/m:x?alt=sse"));
+    buf_free(&url);
+    assert_string_equal(provider_key_header(l.items[0], 0), "api-key: k-one");
+    assert_string_equal(provider_key_header(l.items[1], 0), "x-goog-api-key: k-two");
+    assert_null(provider_key_header(l.items[2], 0));
+    assert_int_equal(l.items[3]->n_keys, 2);
+    assert_string_equal(provider_key_header(l.items[3], 1), "Authorization: Bearer k-two");
+    assert_string_equal(l.items[2]->models_url, "http://127.0.0.1:11434/api/tags");
+    assert_null(getenv("K2"));
     provider_list_free(&l);
-    char longer[300];
-    memset(longer, 'x', sizeof longer);
-    memcpy(longer + 40, "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac", 9);
-    err = (sv_error){0};
-    assert_false(provider_choose(&l, (sv_str){longer, 256}, &c, &err));
-    assert_true(strlen(err.message) < sizeof err.message - 1);
+    refused("router.providers: [{name: a, base_url: 'http://x', kind: foo}]", "kind");
 }
 
 static void test_model_list(void **state)
@@ -289,7 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_environment),   WITH_FOLDER(test_value_is_wiped),
         WITH_FOLDER(test_configuration), WITH_FOLDER(test_bad_configuration),
-        WITH_FOLDER(test_choice),        WITH_FOLDER(test_model_list),
+        WITH_FOLDER(test_kinds),        WITH_FOLDER(test_model_list),
         WITH_FOLDER(test_blot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,9 +129,8 @@ static void test_models_once(void **state)
     (void)state;
     router *r = actor_state;
     provider *p;
-    secret *none = NULL;
-    assert_int_equal(provider_add(&r->providers, "other", FROM_CONFIG, "http://x", &none, &p, NULL),
-                     0);
+    provider_spec other = {.name = "other", .source = FROM_CONFIG, .base_url = "http://x"};
+    assert_int_equal(provider_add(&r->providers, &other, &p, NULL), 0);
     p->owner = &r->catalog;
     for (int i = 0; i < 2; i++) {
         model_list list;

@@ -327,6 +327,7 @@ static bool fill_key(access *a, const auth_key_check_reply *r, identity *who)
             if (sv_str_is(k->scopes.items[i], route_scope_names[s])) who->scopes |= 1u << s;
     who->minute_limit = (uint32_t)k->minute_limit;
     who->hour_limit = (uint32_t)k->hour_limit;
+    who->cache_s = k->cache_seconds;
     who->sequence = r->sequence;
     who->fresh_s = now_s(a) + KEY_LIFE_S;
     who->expires_s = k->expires ? (uint64_t)k->expires / 1000 : UINT64_MAX;

@@ -40,6 +40,7 @@ typedef struct identity {
     char actor[ACCESS_ID + 1];                       /* administrator who acts as the user */
     uint32_t minute_limit, hour_limit;               /* of a key; 0: as its user */
     sv_strs models;                                  /* of a key; empty: all */
+    int64_t cache_s; /* of a key: answers may be kept for so long; -1: never; 0: as requests say */
     /* how long it is good */
     uint8_t hash[32];
     int64_t issued_ms; /* of a token */

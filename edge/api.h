@@ -8,7 +8,22 @@
 
 typedef struct edge_call edge_call;
 
+/* In api_llm.c: requests to models. */
 void api_chat(edge_call *c);
+void api_completions(edge_call *c);
+void api_responses(edge_call *c);
+void api_messages(edge_call *c);
+void api_count_tokens(edge_call *c);
+void api_embeddings(edge_call *c);
+void api_moderations(edge_call *c);
+void api_images(edge_call *c);
+void api_transcriptions(edge_call *c);
+void api_ollama_chat(edge_call *c);
+void api_ollama_embed(edge_call *c);
+/* In api_models.c. */
+void api_ollama_tags(edge_call *c);
+void api_ollama_show(edge_call *c);
+void api_ollama_version(edge_call *c);
 void api_models(edge_call *c);
 void api_model(edge_call *c);
 void api_healthz(edge_call *c);
@@ -20,9 +35,20 @@ void api_jwks(edge_call *c);
 void api_file_upload(edge_call *c);
 void api_file(edge_call *c);
 void api_health(edge_call *c);
+/* In api_insight.c. */
+void api_decision(edge_call *c);
+void api_feedback(edge_call *c);
+void api_rankings(edge_call *c);
+/* In api_own_chat.c: the platform's own chat. */
+void api_own_chat(edge_call *c);
+void api_own_chat_stream(edge_call *c);
+void api_chat_session(edge_call *c);
 /* In live.c. */
 void api_events(edge_call *c);
 void api_audit(edge_call *c);
+/* In api_usage.c. */
+void api_usage(edge_call *c);
+void api_usage_export(edge_call *c);
 /* Pages and their parts, and the description of the API. In api_web.c. */
 void api_static(edge_call *c);
 void api_openapi(edge_call *c);

@@ -1,111 +1,30 @@
-/*  api_chat.c - POST /v1/chat/completions: the client's bytes go to router.complete unchanged,
- *  and what the router sends comes back unchanged.
+/*  api_llm.c - requests to models, in each of their formats: the client's bytes go to router.complete,
+ *  or to cache.complete where the answer may be kept, and what comes back is passed on unchanged.
  *
- *  The body is validated once; of its fields only model, messages, stream and stream_options are
- *  looked at. The status line waits for the first item of the answer, so that an early failure
- *  still has a real status; a failure after it becomes an error event in the stream, which then
- *  ends without [DONE].
+ *  The status line waits for the first item of the answer, so that an early failure still has a real
+ *  status; a failure after it becomes an error event in the client's format, and nothing that looks like
+ *  an end follows.
  *
- *  Flow: each item is appended to the connection's output and owed to the router; when the
- *  output has drained below its low mark all that is owed is granted again. So a client that
- *  reads slowly holds back its own stream, and at most one window of it waits here. */
-#include "api.h"
+ *  Flow: each item is appended to the connection's output and owed to the router; when the output has
+ *  drained below its low mark all that is owed is granted again. So a client that reads slowly holds
+ *  back its own stream, and at most one window of it waits here. */
+#include "api_llm.h"
 
+#include "api.h"
 #include "error.h"
-#include "json_scan.h"
 #include "log.h"
+#include "model_cache.h"
+#include "model_request.h"
 #include "reply.h"
 #include "sv_limits.h"
 
-enum { HEARTBEAT_US = 15000000, REPLY_MORE = 65536, MODEL_BYTES = 256, MIN_MS = 1000 };
+#include <stdlib.h>
 
-typedef struct chat_fields {
-    json_value model, messages, stream, options;
-} chat_fields;
+enum { HEARTBEAT_US = 15000000, REPLY_MORE = 65536, MIN_MS = 1000 };
 
 /* ---- the request ---- */
 
-static json_value *field_slot(chat_fields *f, sv_str key)
-{
-    switch (key.n) {
-    case 5: return sv_str_is(key, "model") ? &f->model : NULL;
-    case 6: return sv_str_is(key, "stream") ? &f->stream : NULL;
-    case 8: return sv_str_is(key, "messages") ? &f->messages : NULL;
-    case 14: return sv_str_is(key, "stream_options") ? &f->options : NULL;
-    default: return NULL;
-    }
-}
-
-/* One walk; keys spelled with escapes are rare and cost a walk each. */
-static void find_fields(json_value root, chat_fields *f)
-{
-    size_t at = 0;
-    sv_str key;
-    json_value value;
-    bool escapes = false;
-    *f = (chat_fields){0};
-    while (json_next_member(root, &at, &key, &value)) {
-        json_value *slot = field_slot(f, key);
-        if (slot) *slot = value;
-        escapes = escapes || (key.n && memchr(key.p, '\\', key.n));
-    }
-    if (!escapes) return;
-    f->model = json_get(root, "model");
-    f->messages = json_get(root, "messages");
-    f->stream = json_get(root, "stream");
-    f->options = json_get(root, "stream_options");
-}
-
-static int read_flag(json_value v, const char *name, bool *ret, sv_error *err)
-{
-    if (v.type != JSON_NONE && v.type != JSON_NULL && v.type != JSON_TRUE && v.type != JSON_FALSE)
-        return sv_fail(err, SV_E_WRONG_TYPE, name, "\"%s\" must be true or false.", name);
-    *ret = v.type == JSON_TRUE;
-    return 0;
-}
-
-static int read_model(const chat_fields *f, sv_str body, buf *name, router_complete_req *req,
-                      sv_error *err)
-{
-    if (f->model.type == JSON_NONE)
-        return sv_fail(err, SV_E_MISSING_FIELD, "model",
-                       "\"model\" is missing; GET /v1/models lists what there is.");
-    if (f->model.type != JSON_STRING)
-        return sv_fail(err, SV_E_WRONG_TYPE, "model", "\"model\" must be a string.");
-    if (json_text(f->model, name) || name->n == 0 || name->n > MODEL_BYTES)
-        return sv_fail(err, SV_E_OUT_OF_RANGE, "model", "\"model\" must be 1 to %d bytes long.",
-                       MODEL_BYTES);
-    req->model = buf_str(name);
-    req->model_at = f->model.raw.p - body.p;
-    req->model_n = f->model.raw.n;
-    return 0;
-}
-
-static int read_fields(sv_str body, buf *model, router_complete_req *req, sv_error *err)
-{
-    chat_fields f;
-    int rc = json_skim(body, LIMIT_JSON_DEPTH, err);
-    if (rc) return rc;
-    json_value root = json_root(body);
-    if (root.type != JSON_OBJECT)
-        return sv_fail(err, SV_E_WRONG_TYPE, NULL, "The body must be a JSON object.");
-    find_fields(root, &f);
-    if ((rc = read_model(&f, body, model, req, err))) return rc;
-    if (f.messages.type == JSON_NONE)
-        return sv_fail(err, SV_E_MISSING_FIELD, "messages", "\"messages\" is missing.");
-    if (f.messages.type != JSON_ARRAY)
-        return sv_fail(err, SV_E_WRONG_TYPE, "messages", "\"messages\" must be an array.");
-    if ((rc = read_flag(f.stream, "stream", &req->stream, err))) return rc;
-    if (f.options.type == JSON_NONE || f.options.type == JSON_NULL) return 0;
-    if (f.options.type != JSON_OBJECT)
-        return sv_fail(err, SV_E_WRONG_TYPE, "stream_options",
-                       "\"stream_options\" must be an object.");
-    return read_flag(json_get(f.options, "include_usage"), "stream_options.include_usage",
-                     &req->include_usage, err);
-}
-
-/* The client's Via with this server behind it. */
-static sv_str via_text(const edge_call *c, char text[VIA_BYTES])
+sv_str api_llm_via(const edge_call *c, char text[VIA_BYTES])
 {
     bool fits; /* the gateway has refused longer ones */
     sv_str via = gateway_joined(c->x->request, "via", text, VIA_BYTES - PSEUDONYM_BYTES - 8, &fits);
@@ -146,10 +65,12 @@ static int read_head(edge_call *c, sv_str body, router_complete_head *head, sv_e
     return sv_fail(err, SV_E_PROVIDER_GARBAGE, NULL, NULL);
 }
 
-static reply_hints hints_of(const router_complete_head *head)
+static reply_hints hints_of(const edge_call *c, const router_complete_head *head)
 {
     return (reply_hints){.retry_after_ms = (uint32_t)head->retry_after_ms,
-                         .no_retry = head->attempts > 1 && head->http_status >= 400};
+                         .no_retry = head->attempts > 1 && head->http_status >= 400,
+                         .head = head,
+                         .explain = c->explain};
 }
 
 static void answer_whole(edge_call *c, const sv_item *item)
@@ -166,7 +87,7 @@ static void answer_whole(edge_call *c, const sv_item *item)
         memcpy(type, head.content_type.p, head.content_type.n);
         type[head.content_type.n] = 0;
     }
-    reply_hints hints = hints_of(&head);
+    reply_hints hints = hints_of(c, &head);
     reply_whole(c, (int)head.http_status, type, item->attachment, &hints);
 }
 
@@ -212,11 +133,12 @@ static bool start_stream(edge_call *c, const sv_item *item)
         reply_error(c, rc, &err);
         return false;
     }
-    reply_hints hints = hints_of(&head);
+    reply_hints hints = hints_of(c, &head);
     sv_str type = type_ok(head.content_type) ? head.content_type : sv_cstr("text/event-stream");
     c->streaming = true;
     c->x->on_drained = on_drained;
     c->events = http_media_is(type, "text/event-stream");
+    c->lines = http_media_is(type, "application/x-ndjson");
     reply_start(c, (int)head.http_status, type, &hints);
     c->wrote_us = loop_now_us(c->e->l);
     if (c->events) loop_timer_set(c->e->l, &c->heartbeat, HEARTBEAT_US, on_heartbeat, c);
@@ -242,25 +164,117 @@ static void on_item(void *arg, sv_stream *s, const sv_item *item)
     if (bytes.n == 0 && http_pending(c->x) == 0) grant(c); /* nothing will drain */
 }
 
-/* Too late for a status: an error event of OpenAI's shape, then the end without [DONE]. What is no
- * stream of events is cut. */
+/* Too late for a status: an error event in the client's format, then the end without its marker. What
+ * is no stream of events is cut. */
 static void fail_in_stream(edge_call *c, int code, const sv_error *err)
 {
     buf *out = &c->e->text;
     log_write(LOG_WARN, "stream failed", LOG_STR("request_id", c->request_id), LOG_ERR(err));
-    if (!c->events) {
+    if (!c->events && !c->lines) {
         http_abort(c->x);
         return;
     }
     buf_reset(out, out->cap);
-    if (!sse_tail_between(&c->tail_bytes)) buf_puts(out, "\n\n");
-    buf_puts(out, "data: ");
-    reply_error_body(c, code, err, out);
-    buf_puts(out, "\n\n");
+    if (c->lines) {
+        reply_error_body(c, code, err, out);
+        buf_putc(out, '\n');
+    } else {
+        bool own = !c->openai && !c->anthropic && !c->ollama;
+        if (!sse_tail_between(&c->tail_bytes)) buf_puts(out, "\n\n");
+        if (c->anthropic || c->responses || own) buf_puts(out, "event: error\n");
+        buf_puts(out, "data: ");
+        if (c->responses || own)
+            reply_error_event(c, code, err, out);
+        else
+            reply_error_body(c, code, err, out);
+        buf_puts(out, "\n\n");
+    }
     c->x->close = true;
     http_write(c->x, buf_str(out));
     http_end(c->x);
     buf_reset(out, out->cap);
+}
+
+static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, const sv_error *err);
+
+static const sv_events events = {.item = on_item, .done = on_done};
+
+static int open_stream(edge_call *c, sv_request *r, bool stream, sv_error *err)
+{
+    edge *e = c->e;
+    r->ttl_ms = c->ttl_ms;
+    r->stream = stream;
+    r->max_reply = e->answer_bytes + REPLY_MORE;
+    r->trace = &c->trace;
+    r->ticket = access_ticket(e->access, c->who);
+    r->window_bytes = (uint32_t)e->output_bytes;
+    c->stream = sv_open(e->p, r, &events, c, err);
+    return c->stream ? 0 : err->code;
+}
+
+int api_llm_pass(edge_call *c, sv_request *r, bool stream, sv_error *err)
+{
+    c->ttl_ms = ttl_ms(c);
+    return open_stream(c, r, stream, err);
+}
+
+/* ---- without a cache ---- */
+
+/* The request again, for when the cache process is not there. */
+struct model_spare {
+    buf req, body;
+    bool stream;
+};
+
+static void spare_free(void *data)
+{
+    struct model_spare *s = data;
+    buf_free(&s->req);
+    buf_free(&s->body);
+    free(s);
+}
+
+static int keep_spare(edge_call *c, const model_request *m)
+{
+    struct model_spare *s = calloc(1, sizeof *s);
+    if (s == NULL) return SV_E_NO_MEMORY;
+    s->stream = m->req.stream;
+    buf_init(&s->req, LIMIT_PART_BYTES);
+    buf_init(&s->body, m->body.n);
+    int rc = message_encode(&router_complete_req_msg, &m->req, &s->req);
+    if (rc == 0) rc = buf_put(&s->body, m->body.p, m->body.n);
+    if (rc) {
+        spare_free(s);
+        return rc;
+    }
+    c->spare = s;
+    c->data = s;
+    c->data_free = spare_free;
+    return 0;
+}
+
+static bool cache_is_away(int code)
+{
+    return code == SV_E_UNAVAILABLE || code == SV_E_NO_SERVICE || code == SV_E_PEER_LOST ||
+           code == SV_E_QUEUE_FULL || code == SV_E_NO_METHOD;
+}
+
+static void ask_the_router(edge_call *c)
+{
+    struct model_spare *s = c->spare;
+    router_complete_req req;
+    sv_error err = {0};
+    c->spare = NULL;
+    int rc = message_decode(&router_complete_req_msg, buf_str(&s->req), MESSAGE_LENIENT,
+                            &c->e->arena, &req, &err);
+    if (rc == 0)
+        rc = open_stream(c,
+                         &(sv_request){.target = "router.complete",
+                                       .type = &router_complete_req_msg,
+                                       .body = &req,
+                                       .attachment = buf_str(&s->body)},
+                         s->stream, &err);
+    if (rc) reply_error(c, rc, &err);
 }
 
 static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, const sv_error *err)
@@ -274,6 +288,8 @@ static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, cons
         fail_in_stream(c, code, err);
     else if (c->streaming)
         http_end(c->x);
+    else if (code && c->spare && cache_is_away(code))
+        ask_the_router(c);
     else if (code)
         reply_error(c, code, err);
     else
@@ -281,36 +297,107 @@ static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, cons
     arena_reset(&c->e->arena);
 }
 
-void api_chat(edge_call *c)
+/* Every model that is named must be allowed; what an alias or auto stands for is the router's to see. */
+static int check_models(const edge_call *c, const model_request *m, sv_error *err)
 {
-    static const sv_events events = {.item = on_item, .done = on_done};
+    bool ok = access_model_ok(c->who, m->req.model);
+    for (uint32_t i = 0; ok && i < m->req.models.n; i++)
+        ok = access_model_ok(c->who, m->req.models.items[i]);
+    return ok ? 0 : sv_fail(err, SV_E_MODEL_NOT_ALLOWED, "model", NULL);
+}
+
+static int open_call(edge_call *c, model_request *m, sv_error *err)
+{
     edge *e = c->e;
     char via[VIA_BYTES], state[LIMIT_TRACESTATE_BYTES + 2];
     bool fits;
-    sv_error err = {0};
-    router_complete_req req = {0};
-    sv_str body = c->x->request->body;
-    buf_reset(&e->text, e->text.cap); /* holds the model's name until sv_open has copied it */
-    int rc = read_fields(body, &e->text, &req, &err);
-    if (rc == 0 && !access_model_ok(c->who, req.model))
-        rc = sv_fail(&err, SV_E_MODEL_NOT_ALLOWED, "model", NULL);
-    if (rc == 0) {
-        req.via = via_text(c, via);
-        sv_str tracestate = gateway_joined(c->x->request, "tracestate", state, sizeof state, &fits);
-        if (!fits || !tracestate_ok(tracestate)) tracestate = (sv_str){NULL, 0};
-        sv_request r = {.target = "router.complete",
-                        .type = &router_complete_req_msg,
-                        .body = &req,
-                        .attachment = body,
-                        .ttl_ms = ttl_ms(c),
-                        .stream = req.stream,
-                        .max_reply = e->answer_bytes + REPLY_MORE,
-                        .trace = &c->trace,
-                        .tracestate = tracestate,
-                        .ticket = access_ticket(e->access, c->who),
-                        .window_bytes = (uint32_t)e->output_bytes};
-        c->stream = sv_open(e->p, &r, &events, c, &err);
-        rc = c->stream ? 0 : err.code;
+    model_cache kept;
+    m->req.via = api_llm_via(c, via);
+    if (c->who) m->req.allowed = c->who->models;
+    c->explain = m->explain;
+    c->ttl_ms = ttl_ms(c);
+    sv_str tracestate = gateway_joined(c->x->request, "tracestate", state, sizeof state, &fits);
+    if (!fits || !tracestate_ok(tracestate)) tracestate = (sv_str){NULL, 0};
+    sv_request r = {.target = "router.complete",
+                    .type = &router_complete_req_msg,
+                    .body = &m->req,
+                    .attachment = m->body,
+                    .tracestate = tracestate};
+    if (model_cache_may(m, c->who, e->keep_s, &kept) && keep_spare(c, m) == 0) {
+        r.target = "cache.complete";
+        r.type = &cache_complete_req_msg;
+        r.body = &kept.req;
+        r.key = sv_cstr(kept.key);
     }
+    return open_stream(c, &r, m->req.stream, err);
+}
+
+static void ask(edge_call *c, model_endpoint endpoint)
+{
+    model_request m;
+    sv_error err = {0};
+    int rc = model_request_read(endpoint, c->x->request, c->x->request->body, &m, &err);
+    if (rc) {
+        reply_error(c, rc, &err);
+        return;
+    }
+    rc = check_models(c, &m, &err);
+    if (rc == 0) rc = open_call(c, &m, &err);
+    model_request_free(&m);
     if (rc) reply_error(c, rc, &err);
+}
+
+void api_chat(edge_call *c)
+{
+    ask(c, MODEL_CHAT);
+}
+
+void api_completions(edge_call *c)
+{
+    ask(c, MODEL_COMPLETIONS);
+}
+
+void api_responses(edge_call *c)
+{
+    ask(c, MODEL_RESPONSES);
+}
+
+void api_messages(edge_call *c)
+{
+    ask(c, MODEL_MESSAGES);
+}
+
+void api_count_tokens(edge_call *c)
+{
+    ask(c, MODEL_COUNT_TOKENS);
+}
+
+void api_embeddings(edge_call *c)
+{
+    ask(c, MODEL_EMBEDDINGS);
+}
+
+void api_moderations(edge_call *c)
+{
+    ask(c, MODEL_MODERATIONS);
+}
+
+void api_images(edge_call *c)
+{
+    ask(c, MODEL_IMAGES);
+}
+
+void api_transcriptions(edge_call *c)
+{
+    ask(c, MODEL_TRANSCRIPTIONS);
+}
+
+void api_ollama_chat(edge_call *c)
+{
+    ask(c, MODEL_OLLAMA);
+}
+
+void api_ollama_embed(edge_call *c)
+{
+    ask(c, MODEL_OLLAMA_EMBED);
 }

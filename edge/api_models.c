@@ -1,10 +1,16 @@
-/*  api_models.c - GET /v1/models and /v1/models/{id} in OpenAI's shape, from router.models. */
+/*  api_models.c - GET /v1/models and /v1/models/{id} in OpenAI's shape, or in Anthropic's for its own
+ *  clients, and /ollama/api/tags and /ollama/api/show in Ollama's, from router.models. */
 #include "api.h"
 
 #include "error.h"
+#include "json_scan.h"
 #include "reply.h"
+#include "sv_limits.h"
+
+#include <time.h>
 
 enum { MODELS_MS = 10000, MODELS_BYTES = 4 << 20, MODEL_ID_BYTES = 256 };
+static const int64_t LAST_SECOND = 253402300799; /* of the year 9999 */
 
 static void put_string(buf *out, const char *name, sv_str value)
 {
@@ -13,21 +19,89 @@ static void put_string(buf *out, const char *name, sv_str value)
     buf_putc(out, '"');
 }
 
-static void put_model(buf *out, const router_model *m)
+static void put_time(buf *out, const char *name, int64_t seconds)
+{
+    char text[40] = "";
+    struct tm tm;
+    time_t t = seconds <= LAST_SECOND ? (time_t)seconds : 0;
+    if (gmtime_r(&t, &tm)) strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    buf_printf(out, "\"%s\":\"%s\"", name, text);
+}
+
+static sv_str family_of(const router_model *m)
+{
+    return m->provider.n ? m->provider : sv_cstr("samovar");
+}
+
+/* What only Ollama's own models have is empty. */
+static void put_details(buf *out, const router_model *m)
+{
+    buf_puts(out, "\"details\":{\"parent_model\":\"\",\"format\":\"\",");
+    put_string(out, "family", family_of(m));
+    buf_puts(out, ",\"families\":[],\"parameter_size\":\"\",\"quantization_level\":\"\"}");
+}
+
+static void put_tag(buf *out, const router_model *m)
+{
+    buf_putc(out, '{');
+    put_string(out, "name", m->id);
+    buf_putc(out, ',');
+    put_string(out, "model", m->id);
+    buf_putc(out, ',');
+    put_time(out, "modified_at", m->created);
+    buf_puts(out, ",\"size\":0,\"digest\":\"\",");
+    put_details(out, m);
+    buf_putc(out, '}');
+}
+
+static void put_shown(buf *out, const router_model *m)
+{
+    buf_puts(out, "{\"modelfile\":\"\",\"parameters\":\"\",\"template\":\"\",\"model_info\":{},"
+                  "\"capabilities\":[\"completion\"],");
+    put_time(out, "modified_at", m->created);
+    buf_putc(out, ',');
+    put_details(out, m);
+    buf_putc(out, '}');
+}
+
+static void put_anthropic(buf *out, const router_model *m)
+{
+    buf_puts(out, "{\"type\":\"model\",");
+    put_string(out, "id", m->id);
+    buf_putc(out, ',');
+    put_string(out, "display_name", m->id);
+    buf_putc(out, ',');
+    put_time(out, "created_at", m->created);
+    buf_putc(out, '}');
+}
+
+static void put_openai(buf *out, const router_model *m)
 {
     buf_putc(out, '{');
     put_string(out, "id", m->id);
     buf_printf(out, ",\"object\":\"model\",\"created\":%lld,", (long long)m->created);
-    put_string(out, "owned_by", m->provider.n ? m->provider : sv_cstr("samovar"));
+    put_string(out, "owned_by", family_of(m));
     buf_putc(out, '}');
 }
 
-static bool put_one(buf *out, const router_models_reply *reply, const char *id)
+static void put_model(const edge_call *c, buf *out, const router_model *m)
+{
+    if (c->ollama && c->wanted)
+        put_shown(out, m);
+    else if (c->ollama)
+        put_tag(out, m);
+    else if (c->anthropic)
+        put_anthropic(out, m);
+    else
+        put_openai(out, m);
+}
+
+static bool put_one(const edge_call *c, buf *out, const router_models_reply *reply)
 {
     const router_model *models = reply->models.items;
     for (uint32_t i = 0; i < reply->models.n; i++) {
-        if (!sv_str_is(models[i].id, id)) continue;
-        put_model(out, &models[i]);
+        if (!sv_str_is(models[i].id, c->wanted)) continue;
+        put_model(c, out, &models[i]);
         return true;
     }
     return false;
@@ -35,20 +109,50 @@ static bool put_one(buf *out, const router_models_reply *reply, const char *id)
 
 static void ask(edge_call *c, int64_t after);
 
+static void begin_list(edge_call *c, const router_models_reply *reply)
+{
+    const router_model *models = reply->models.items;
+    buf_init(&c->list, MODELS_BYTES);
+    if (c->ollama) {
+        buf_puts(&c->list, "{\"models\":[");
+    } else if (c->anthropic) {
+        buf_putc(&c->list, '{');
+        if (reply->models.n)
+            put_string(&c->list, "first_id", models[0].id);
+        else
+            buf_puts(&c->list, "\"first_id\":null");
+        buf_puts(&c->list, ",\"data\":[");
+    } else {
+        buf_puts(&c->list, "{\"object\":\"list\",\"data\":[");
+    }
+}
+
+static void end_list(edge_call *c, const router_models_reply *reply)
+{
+    const router_model *models = reply->models.items;
+    buf_putc(&c->list, ']');
+    if (c->anthropic) { /* all of them are one page */
+        buf_puts(&c->list, ",\"has_more\":false,");
+        if (reply->models.n)
+            put_string(&c->list, "last_id", models[reply->models.n - 1].id);
+        else
+            buf_puts(&c->list, "\"last_id\":null");
+    }
+    buf_putc(&c->list, '}');
+}
+
 static void add_page(edge_call *c, const router_models_reply *reply)
 {
     const router_model *models = reply->models.items;
-    if (c->list.n == 0) {
-        buf_init(&c->list, MODELS_BYTES);
-        buf_puts(&c->list, "{\"object\":\"list\",\"data\":[");
-    } else if (reply->models.n) {
+    if (c->list.n == 0)
+        begin_list(c, reply);
+    else if (reply->models.n)
         buf_putc(&c->list, ',');
-    }
     for (uint32_t i = 0; i < reply->models.n; i++) {
         if (i) buf_putc(&c->list, ',');
-        put_model(&c->list, &models[i]);
+        put_model(c, &c->list, &models[i]);
     }
-    if (reply->next == 0) buf_puts(&c->list, "]}");
+    if (reply->next == 0) end_list(c, reply);
 }
 
 /* The list was read to its end, or the wanted model was found. */
@@ -72,7 +176,7 @@ static void on_page(edge_call *c, const sv_item *item)
         return;
     }
     buf_reset(one, one->cap);
-    if (c->wanted && put_one(one, &reply, c->wanted)) {
+    if (c->wanted && put_one(c, one, &reply)) {
         finish(c, one);
         return;
     }
@@ -120,6 +224,16 @@ void api_models(edge_call *c)
     ask(c, 0);
 }
 
+void api_ollama_tags(edge_call *c)
+{
+    ask(c, 0);
+}
+
+void api_ollama_version(edge_call *c)
+{
+    reply_whole(c, 200, "application/json", sv_cstr("{\"version\":\"" SAMOVAR_VERSION "\"}"), NULL);
+}
+
 void api_model(edge_call *c)
 {
     char id[MODEL_ID_BYTES];
@@ -135,4 +249,29 @@ void api_model(edge_call *c)
         reply_error(c, SV_E_NO_MEMORY, NULL);
     else
         api_models(c);
+}
+
+void api_ollama_show(edge_call *c)
+{
+    buf *name = &c->e->text;
+    sv_str body = c->x->request->body;
+    sv_error err = {0};
+    int rc = json_skim(body, LIMIT_JSON_DEPTH, &err);
+    if (rc) {
+        reply_error(c, rc, &err);
+        return;
+    }
+    json_value root = json_root(body), v = json_get(root, "model");
+    if (v.type == JSON_NONE) v = json_get(root, "name"); /* the older spelling */
+    buf_reset(name, name->cap);
+    rc = v.type == JSON_STRING ? json_text(v, name) : SV_E_MISSING_FIELD;
+    if (rc || name->n == 0 || name->n >= MODEL_ID_BYTES || memchr(name->p, 0, name->n)) {
+        reply_refuse(c, SV_E_MISSING_FIELD, "model", "\"model\" must be the name of a model.");
+        return;
+    }
+    c->wanted = strndup(name->p, name->n);
+    if (c->wanted == NULL)
+        reply_error(c, SV_E_NO_MEMORY, NULL);
+    else
+        ask(c, 0);
 }

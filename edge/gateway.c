@@ -175,8 +175,12 @@ static edge_call *call_begin(edge *e, http_exchange *x)
     x->data = c;
     x->on_over = call_over;
     const http_request *r = x->request;
-    c->anthropic = begins(r->path, "/v1/messages");
+    c->anthropic = begins(r->path, "/v1/messages") ||
+                   (begins(r->path, "/v1/models") &&
+                    http_header_get(r, "anthropic-version", NULL).n > 0);
     c->openai = !c->anthropic && begins(r->path, "/v1/");
+    c->responses = begins(r->path, "/v1/responses");
+    c->ollama = begins(r->path, "/ollama/");
     c->takes = coding_of(r, CODINGS_ALL);
     take_request_id(c, r);
     take_trace(c, r);
@@ -250,6 +254,17 @@ static int check_json(const http_request *r, sv_error *err)
     return 0;
 }
 
+static int check_form(const http_request *r, sv_error *err)
+{
+    uint32_t n = 0;
+    sv_str type = http_header_get(r, "content-type", &n);
+    if (n != 1 || !http_media_is(type, "multipart/form-data"))
+        return sv_fail(err, SV_E_HTTP_MEDIA_TYPE, NULL,
+                       "Content-Type must be multipart/form-data.");
+    if (!r->has_body) return sv_fail(err, SV_E_HTTP_LENGTH_REQUIRED, NULL, NULL);
+    return 0;
+}
+
 /* Clients say so with a length of 0, too, and then without a type. */
 static bool bodiless(const http_request *r)
 {
@@ -259,6 +274,7 @@ static bool bodiless(const http_request *r)
 static int check_body(const edge_call *c, const http_request *r, sv_error *err)
 {
     const route *to = c->route;
+    if (to->flags & ROUTE_TAKES_FORM) return check_form(r, err);
     bool writes = strcmp(to->method, "POST") == 0 || strcmp(to->method, "PATCH") == 0;
     bool json = to->flags & ROUTE_TAKES_JSON || (to->target && writes);
     if (!json || (to->flags & ROUTE_MAY_JSON && bodiless(r))) return 0;
@@ -301,8 +317,9 @@ static void answer_options(edge_call *c, const http_request *r)
 /* ---- the service ---- */
 
 /* How much of a body the route takes. */
-static size_t body_most(const route *r, size_t most)
+static size_t body_most(const edge *e, const route *r, size_t most)
 {
+    if (r->flags & ROUTE_LARGE) return e->model_bytes;
     if (r->flags & (ROUTE_TAKES_JSON | ROUTE_STREAMS)) return most;
     bool writes = strcmp(r->method, "POST") == 0 || strcmp(r->method, "PATCH") == 0;
     if (r->target && writes) return most < FORWARD_BYTES ? most : FORWARD_BYTES;
@@ -329,7 +346,7 @@ static void on_head(void *arg, http_exchange *x)
         gateway_refuse(c, rc, &err);
         return;
     }
-    x->body_max = body_most(c->route, x->body_max);
+    x->body_max = body_most(e, c->route, x->body_max);
     if (c->route->flags & ROUTE_STREAMS) {
         x->body_max = uploads_body_max(e->uploads);
         http_stream_body(x);
@@ -551,6 +568,8 @@ int gateway_open(sv_process *p, edge **ret, sv_error *err)
     read_limits(cfg, &most);
     e->output_bytes = most.output_bytes;
     e->answer_bytes = (size_t)config_int(cfg, "router.answer_bytes");
+    e->model_bytes = (size_t)config_int(cfg, "edge.model_bytes");
+    e->keep_s = config_int(cfg, "cache.request_keep") / 1000;
     http_service service = {
         .arg = e, .head = on_head, .body = on_body, .request = on_request, .refuse = on_refuse};
     int rc = operator_init(&e->who, err);

@@ -47,7 +47,8 @@ typedef struct edge {
     char url[64];
     uint32_t request_ms;
     uint64_t opened_us;
-    size_t output_bytes, answer_bytes;
+    size_t output_bytes, answer_bytes, model_bytes;
+    int64_t keep_s; /* of answers that may be kept */
     loop_timer early; /* until identities are known */
     bool stopping;    /* the bus is closed: streams are gone without `done` */
     bool held;        /* sv_hold for the drain */
@@ -71,6 +72,10 @@ struct edge_call {
     int status;        /* of the answer, 0 before */
     bool openai;       /* errors in OpenAI's shape */
     bool anthropic;    /* errors in Anthropic's */
+    bool ollama;       /* errors in Ollama's */
+    bool responses;    /* the same as openai, but for events of a stream */
+    bool explain;      /* the answer's headers say how it was made */
+    uint32_t ttl_ms;   /* of a request to a model */
     bool refused;      /* by the wire: the client's doing, whatever the status */
     access_wait key;   /* while an API key is asked about */
     limits_wait limit; /* while the owner of a limit is asked */
@@ -93,8 +98,10 @@ struct edge_call {
     buf list;     /* GET /v1/models: the pages so far */
 
     /* chat completions as a stream */
+    struct model_spare *spare; /* asked of the cache: for the router, when there is no cache */
     bool streaming;
     bool events; /* what streams are server-sent events */
+    bool lines;  /* they are lines of JSON */
     loop_timer heartbeat;
     uint64_t wrote_us;
     uint32_t owed_items; /* received and not yet granted again */

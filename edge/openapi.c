@@ -326,12 +326,19 @@ static void put_success(writer *w, const route *r, const openapi_part *part)
     buf_putc(out, '}');
 }
 
+/* Whose shape an address has its errors in. */
+static const char *dialect_of(const char *path)
+{
+    if (strncmp(path, "/v1/messages", 12) == 0) return "Anthropic";
+    if (strncmp(path, "/ollama/", 8) == 0) return "Ollama";
+    return strncmp(path, "/v1/", 4) == 0 ? "OpenAI" : "";
+}
+
 static void put_failure(buf *out, const char *status, const route *r)
 {
-    bool openai = strncmp(r->path, "/v1/", 4) == 0;
     next(out);
     buf_printf(out, "\"%s\":{\"$ref\":\"#/components/responses/%s%s\"}", status,
-               openai ? "OpenAI" : "", strcmp(status, "default") == 0 ? "Error" : status);
+               dialect_of(r->path), strcmp(status, "default") == 0 ? "Error" : status);
 }
 
 static void put_answers(writer *w, const route *r, const openapi_part *part)
@@ -508,20 +515,21 @@ static void put_responses(buf *out)
                                           {"404", "It is not there, or not for this caller."},
                                           {"429", "Too many requests."},
                                           {"Error", "Another error: see x-samovar-errors."}};
+    static const char *const dialects[] = {"", "OpenAI", "Anthropic", "Ollama"};
     open_object(out, "responses");
-    for (int openai = 0; openai < 2; openai++) {
-        const char *schema = openai ? "OpenAIError" : "Error";
+    for (size_t d = 0; d < sizeof dialects / sizeof *dialects; d++) {
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            if (d > 1 && strcmp(rows[i][0], "404") == 0) continue; /* no {names} in their paths */
             next(out);
-            buf_printf(out, "\"%s%s\":{\"description\":\"%s\",", openai ? "OpenAI" : "", rows[i][0],
+            buf_printf(out, "\"%s%s\":{\"description\":\"%s\",", dialects[d], rows[i][0],
                        rows[i][1]);
             if (strcmp(rows[i][0], "429") == 0)
                 buf_puts(out, "\"headers\":{\"retry-after\":{\"$ref\":\"#/components/headers/"
                               "RetryAfter\"}},");
             buf_printf(out,
                        "\"content\":{\"application/json\":{\"schema\":{\"$ref\":"
-                       "\"#/components/schemas/%s\"}}}}",
-                       schema);
+                       "\"#/components/schemas/%sError\"}}}}",
+                       dialects[d]);
         }
     }
     buf_putc(out, '}');

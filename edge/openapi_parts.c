@@ -40,7 +40,14 @@ const char openapi_errors[] =
     "\"required\":[\"message\",\"type\",\"param\",\"code\"],\"properties\":{"
     "\"message\":{\"type\":\"string\"},\"type\":{\"type\":\"string\"},"
     "\"param\":{\"type\":[\"string\",\"null\"]},"
-    "\"code\":{\"type\":\"string\",\"description\":\"Stable; see x-samovar-errors.\"}}}}}";
+    "\"code\":{\"type\":\"string\",\"description\":\"Stable; see x-samovar-errors.\"}}}}},"
+    "\"AnthropicError\":{\"type\":\"object\",\"description\":\"An error in Anthropic's shape.\","
+    "\"required\":[\"type\",\"error\"],\"properties\":{\"type\":{\"const\":\"error\"},"
+    "\"error\":{\"type\":\"object\",\"required\":[\"type\",\"message\"],\"properties\":{"
+    "\"type\":{\"type\":\"string\"},\"message\":{\"type\":\"string\"}}},"
+    "\"request_id\":{\"type\":\"string\"}}},"
+    "\"OllamaError\":{\"type\":\"object\",\"description\":\"An error in Ollama's shape.\","
+    "\"required\":[\"error\"],\"properties\":{\"error\":{\"type\":\"string\"}}}";
 
 /* ---- OpenAI's ---- */
 
@@ -94,6 +101,19 @@ static const char jwks_answer[] =
     "\"crv\":{\"const\":\"Ed25519\"},\"x\":{\"type\":\"string\"},"
     "\"kid\":{\"type\":\"string\"}}}}}}";
 
+/* What /api/usage takes; texts of filters are those of the ledger. */
+#define USAGE_FILTER(name, what)                                                                   \
+    ",{\"name\":\"" name "\",\"in\":\"query\",\"description\":\"" what                              \
+    "\",\"schema\":{\"type\":\"string\"}}"
+#define USAGE_PARAMETERS                                                                           \
+    "{\"name\":\"by\",\"in\":\"query\",\"description\":\"What a row is about; day unless said.\","     \
+    "\"schema\":{\"type\":\"string\",\"enum\":[\"day\",\"model\",\"provider\",\"key\",\"user\"," \
+    "\"org\"]}}" USAGE_FILTER("from", "First day, UTC: 2030-01-31.")                               \
+        USAGE_FILTER("to", "Last day, included.") USAGE_FILTER("org", "Only this organization.")   \
+            USAGE_FILTER("key", "Only this API key.") USAGE_FILTER("user", "Only this user.")      \
+                USAGE_FILTER("model", "Only this model.")                                          \
+                    USAGE_FILTER("provider", "Only this provider.")
+
 static const openapi_part parts[] = {
     {.id = ROUTE_CHAT,
      .body = chat_body,
@@ -136,6 +156,11 @@ static const openapi_part parts[] = {
     {.id = ROUTE_EVENTS,
      .parameters = "{\"name\":\"last-event-id\",\"in\":\"header\",\"description\":"
                    "\"The last event that the client has.\",\"schema\":{\"type\":\"string\"}}"},
+    {.id = ROUTE_USAGE, .parameters = USAGE_PARAMETERS},
+    {.id = ROUTE_USAGE_EXPORT,
+     .parameters = USAGE_PARAMETERS
+     ",{\"name\":\"format\",\"in\":\"query\",\"description\":\"csv unless said.\","
+     "\"schema\":{\"type\":\"string\",\"enum\":[\"csv\",\"jsonl\"]}}"},
     {.id = ROUTE_AUDIT,
      .request = &auth_audit_req_msg,
      .reply = &auth_audit_reply_msg,

@@ -13,7 +13,7 @@ typedef struct header_list {
     http_header items[MAX_HEADERS];
     uint32_t n;
     char trace[TRACEPARENT_BYTES + 1];
-    char seconds[12], ms[12];
+    char seconds[12], ms[12], age[24], similarity[16], attempts[12], cost[40];
     limits_headers limits;
 } header_list;
 
@@ -27,13 +27,18 @@ static void add_cors(const edge_call *c, const reply_hints *hints, header_list *
 {
     static const char exposed[] = "x-request-id, retry-after, retry-after-ms, x-should-retry, "
                                   "x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, "
-                                  "ratelimit, ratelimit-policy";
+                                  "ratelimit, ratelimit-policy, age, x-cache, "
+                                  "x-cache-similarity, x-samovar-dropped, x-samovar-decision, "
+                                  "x-samovar-provider, x-samovar-model, x-samovar-task, "
+                                  "x-samovar-why, x-samovar-attempts, x-samovar-cost";
     add(l, "access-control-allow-origin", c->origin);
     if (hints && hints->preflight) {
         add(l, "access-control-allow-methods", hints->allow);
         add(l, "access-control-allow-headers",
             "authorization, content-type, x-api-key, x-request-id, last-event-id, "
-            "anthropic-version, traceparent, tracestate");
+            "anthropic-version, anthropic-beta, cache-control, traceparent, tracestate, "
+            "x-samovar-task, x-samovar-complexity, x-samovar-budget, x-samovar-session, "
+            "x-samovar-continue, x-samovar-explain, x-samovar-semantic");
         add(l, "access-control-max-age", "600");
     } else {
         add(l, "access-control-expose-headers", exposed);
@@ -56,6 +61,43 @@ static void fill_base(const edge_call *c, const reply_hints *hints, header_list 
     if (c->origin) add_cors(c, hints, l);
 }
 
+static void add_str(header_list *l, const char *name, sv_str value)
+{
+    for (uint32_t i = 0; i < value.n; i++)
+        if (value.p[i] < ' ' || value.p[i] > '~') return; /* of a provider: not for a header */
+    if (value.n) l->items[l->n++] = (http_header){sv_cstr(name), value};
+}
+
+/* How a model's answer was made. */
+static void add_model(const router_complete_head *h, bool explain, header_list *l)
+{
+    add_str(l, "x-samovar-dropped", h->dropped);
+    if (h->cache.n) {
+        add_str(l, "x-cache", h->cache);
+        if (!sv_str_is(h->cache, "miss")) {
+            snprintf(l->age, sizeof l->age, "%lld", (long long)h->age_s);
+            add(l, "age", l->age);
+        }
+        if (h->similarity > 0) {
+            snprintf(l->similarity, sizeof l->similarity, "%.4f", h->similarity);
+            add(l, "x-cache-similarity", l->similarity);
+        }
+    }
+    if (!explain) return;
+    add_str(l, "x-samovar-decision", h->decision);
+    add_str(l, "x-samovar-provider", h->provider);
+    add_str(l, "x-samovar-model", h->model);
+    add_str(l, "x-samovar-task", h->task);
+    add_str(l, "x-samovar-why", h->why);
+    add_str(l, "x-samovar-upstream-id", h->upstream_id);
+    snprintf(l->attempts, sizeof l->attempts, "%lld", (long long)h->attempts);
+    add(l, "x-samovar-attempts", l->attempts);
+    if (!h->priced) return;
+    snprintf(l->cost, sizeof l->cost, "%lld.%06lld", (long long)(h->price / 1000000),
+             (long long)(h->price % 1000000));
+    add(l, "x-samovar-cost", l->cost);
+}
+
 /* What answers of the API have besides. */
 static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
 {
@@ -67,6 +109,7 @@ static void fill(const edge_call *c, const reply_hints *hints, header_list *l)
     if (c->set_cookie.n)
         l->items[l->n++] = (http_header){sv_cstr("set-cookie"), buf_str(&c->set_cookie)};
     if (hints == NULL) return;
+    if (hints->head) add_model(hints->head, hints->explain, l);
     if (hints->retry_after_ms) {
         uint32_t most = hints->long_pause ? UINT32_MAX - 999 : RETRY_MOST_MS;
         uint32_t ms = hints->retry_after_ms < most ? hints->retry_after_ms : most;
@@ -145,6 +188,7 @@ static const char *openai_type(int status)
 {
     switch (status) {
     case 401: return "authentication_error";
+    case 402: return "insufficient_quota";
     case 403: return "permission_error";
     case 404: return "not_found_error";
     case 409: return "conflict_error";
@@ -230,14 +274,51 @@ static const char *anthropic_type(int status)
     }
 }
 
+/* Where the format has no place for the field, it stands before the words that do not name it. */
+static void put_words(buf *out, const char *name, int code, const sv_error *err)
+{
+    const char *text = words(told(code), code, err);
+    bool field = err && err->field[0] && strstr(text, err->field) == NULL;
+    buf_printf(out, "\"%s\":\"", name);
+    if (field) {
+        buf_json_escape(out, sv_cstr(err->field));
+        buf_puts(out, ": ");
+    }
+    buf_json_escape(out, sv_cstr(text));
+    buf_putc(out, '"');
+}
+
 static void anthropic_body(const edge_call *c, int code, const sv_error *err, buf *out)
 {
     const sv_error_info *info = told(code);
     buf_puts(out, "{\"type\":\"error\",\"error\":{");
     put_string(out, "type", anthropic_type(info->http));
     buf_putc(out, ',');
-    put_string(out, "message", words(info, code, err));
+    put_words(out, "message", code, err);
     buf_puts(out, "},");
+    put_string(out, "request_id", c->request_id);
+    buf_putc(out, '}');
+}
+
+static void ollama_body(int code, const sv_error *err, buf *out)
+{
+    buf_putc(out, '{');
+    put_words(out, "error", code, err);
+    buf_putc(out, '}');
+}
+
+void reply_error_event(const edge_call *c, int code, const sv_error *err, buf *out)
+{
+    const sv_error_info *info = told(code);
+    buf_puts(out, c->responses ? "{\"type\":\"error\",\"sequence_number\":0," : "{");
+    put_string(out, "code", info->name);
+    buf_putc(out, ',');
+    put_string(out, "message", words(info, code, err));
+    if (c->responses) {
+        buf_puts(out, ",\"param\":null}");
+        return;
+    }
+    buf_putc(out, ',');
     put_string(out, "request_id", c->request_id);
     buf_putc(out, '}');
 }
@@ -248,6 +329,8 @@ void reply_error_body(const edge_call *c, int code, const sv_error *err, buf *ou
         anthropic_body(c, code, err, out);
     else if (c->openai)
         openai_body(c, code, err, out);
+    else if (c->ollama)
+        ollama_body(code, err, out);
     else
         own_body(c, code, err, out);
 }
@@ -266,7 +349,8 @@ void reply_error(edge_call *c, int code, const sv_error *err)
     const sv_error_info *info = told(code);
     char allow[ALLOW_BYTES];
     reply_hints hints = {.retry_after_ms = pause_ms(info, err),
-                         .no_retry = (c->openai || c->anthropic) && info->retry == SV_RETRY_NO,
+                         .no_retry = (c->openai || c->anthropic || c->ollama) &&
+                                     (info->retry == SV_RETRY_NO || (err && err->final)),
                          .long_pause = code == SV_E_RATE || code == SV_E_LOCKED_OUT,
                          .authenticate = info->http == 401};
     if (code == SV_E_HTTP_METHOD) {

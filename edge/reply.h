@@ -9,7 +9,7 @@
 
 #include "gateway.h"
 
-enum { REPLY_OWN_HEADERS = 14 };
+enum { REPLY_OWN_HEADERS = 16 };
 
 /* What an answer says beyond status, type and body. */
 typedef struct reply_hints {
@@ -18,6 +18,8 @@ typedef struct reply_hints {
     bool no_retry;           /* x-should-retry: false */
     const char *allow;       /* Allow */
     bool authenticate;       /* WWW-Authenticate */
+    const router_complete_head *head; /* of a model's answer; for headers that say how it was made */
+    bool explain;                     /* ... all of them */
     bool preflight;          /* a page of another site asks whether it may */
 } reply_hints;
 
@@ -32,6 +34,8 @@ void reply_own(edge_call *c, const http_response *r, bool whole);
 void reply_error(edge_call *c, int code, const sv_error *err);
 /* The body of such an error in the call's shape. */
 void reply_error_body(const edge_call *c, int code, const sv_error *err, buf *out);
+/* An error as the data of an event: of OpenAI's Responses, else {"code","message","request_id"}. */
+void reply_error_event(const edge_call *c, int code, const sv_error *err, buf *out);
 /* The same, with `code` and words given in place. */
 void reply_refuse(edge_call *c, int code, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

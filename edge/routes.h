@@ -15,7 +15,9 @@ enum {
     ROUTE_UNBUILT = 4,
     ROUTE_MAY_JSON = 8,
     ROUTE_STREAMS = 16,
-    ROUTE_SECRET = 32
+    ROUTE_SECRET = 32,
+    ROUTE_LARGE = 64,
+    ROUTE_TAKES_FORM = 128
 };
 
 /* The least that a caller must be; each is also all before it. */

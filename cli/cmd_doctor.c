@@ -252,6 +252,10 @@ static void check_providers(doctor *d, bus_client *bus, arena *memory)
         const router_provider *p = &((router_provider *)reply.providers.items)[i];
         say(d, p->state.n >= 5 && memcmp(p->state.p, "ready", 5) == 0 ? GOOD : WARN, "provider",
             "%.*s: %.*s", SV_FMT(p->name), SV_FMT(p->state));
+        if (p->open_ms)
+            say(d, WARN, "provider",
+                "%.*s: its breaker is %.*s for %lld ms, %.0f %% of its calls of late failed",
+                SV_FMT(p->name), SV_FMT(p->breaker), (long long)p->open_ms, p->error_rate * 100);
     }
 }
 

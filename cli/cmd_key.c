@@ -178,9 +178,8 @@ int cmd_key(int argc, char **argv)
         "new --user EMAIL | ls --user EMAIL | rm ID",
         "API keys, with which programs call the HTTP API as a user. new prints the key alone on\n"
         "standard output, once. (CURVE keys with which processes join the bus: samovar keys.)",
-        "json keys: id, name, shown, user, org, scopes, models, minute_limit, hour_limit, "
-        "created,\n"
-        "           expires, last_used (Unix ms)\n"
+        "json keys: id, name, shown, user, org, scopes, models, minute_limit, hour_limit,\n"
+        "           cache_seconds, created, expires, last_used (Unix ms)\n"
         "example:\n"
         "  samovar key new --user anna@example.org --scope chat --scope files > key.txt\n"
         "exit codes: 0 done, 1 failed, 2 wrong words",

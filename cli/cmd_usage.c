@@ -38,7 +38,7 @@ static const sv_str no_name = {"", 0};
 /* ---- adding up ---- */
 
 /* Every number of a row, in the order of its declaration. */
-enum { NUMBERS = 13 };
+enum { NUMBERS = 16 };
 static int64_t *number(router_usage_row *r, int i)
 {
     return (int64_t *)((char *)r + router_usage_row_msg.fields[1 + i].offset);
@@ -402,7 +402,7 @@ int cmd_usage(int argc, char **argv)
         "routers.\n"
         "Prices are those of router.prices at the time of each request.",
         "json keys: by, rows (name, requests, errors, cancelled, counted, priced, tokens by kind,\n"
-        "           price, latency_us, first_token_us, first_tokens), total, routers, failed\n"
+        "           price, latency_us, first_token_us, first_tokens, estimated, cache_write_tokens, hedges), total, routers, failed\n"
         "examples:\n"
         "  samovar usage --by model --from 2030-01-01\n"
         "  samovar usage --check\n"

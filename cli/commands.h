@@ -19,6 +19,10 @@
     COMMAND(audit, "the audit log, and whether it was changed")                                    \
     COMMAND(config, "check or show the configuration")                                             \
     COMMAND(usage, "what models were asked and what it cost")                                      \
+    COMMAND(cache, "kept answers of models: figures, list, clear")                                 \
+    COMMAND(explain, "how a request was decided")                                                  \
+    COMMAND(providers, "who can answer, and in what state")                                        \
+    COMMAND(rankings, "how models do at which task")                                               \
     COMMAND(store, "look at what the actors keep, and its keys")                                   \
     COMMAND(backup, "copy what the actors keep")                                                   \
     COMMAND(restore, "put a backup in place")                                                      \

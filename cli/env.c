@@ -8,6 +8,8 @@
 static const char *const provider_vars[] = {
     "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENROUTER_API_KEY", "OPENROUTER_BASE_URL",
     "GROQ_API_KEY",   "GROQ_BASE_URL",   "ANTHROPIC_API_KEY",  "ANTHROPIC_BASE_URL",
+    "GEMINI_API_KEY", "GEMINI_BASE_URL", "MISTRAL_API_KEY",    "MISTRAL_BASE_URL",
+    "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "TOGETHER_API_KEY", "TOGETHER_BASE_URL",
 };
 
 static const char *const secret_endings[] = {"_API_KEY",  "_TOKEN",      "_SECRET",

@@ -597,14 +597,21 @@ static int make_schedule(supervisor *s, sv_error *err)
     return schedule_new(&s->backups, &o, err);
 }
 
+enum { MORE_KEYS = 7 }; /* router.providers[].more_key_envs */
+
 static int read_key_envs(supervisor *s, sv_error *err)
 {
     uint32_t n = config_items(s->o.config, "router.providers");
-    s->key_envs = calloc(n + 1, sizeof *s->key_envs);
+    s->key_envs = calloc(n * (1 + MORE_KEYS) + 1, sizeof *s->key_envs);
     if (s->key_envs == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     for (uint32_t i = 0; i < n; i++) {
         const char *name = config_item_str(s->o.config, "router.providers", i, "key_env");
+        const char *const *more;
+        uint32_t n_more =
+            config_item_strs(s->o.config, "router.providers", i, "more_key_envs", &more);
         if (name) s->key_envs[s->n_key_envs++] = name;
+        for (uint32_t k = 0; k < n_more && k < MORE_KEYS; k++)
+            s->key_envs[s->n_key_envs++] = more[k];
     }
     return 0;
 }

@@ -111,6 +111,11 @@ void log_context(const sv_id *request_id, const sv_trace *trace)
     context_trace = trace;
 }
 
+bool log_has_context(void)
+{
+    return context_id != NULL;
+}
+
 /* ---- building a line ---- */
 
 typedef struct writer {

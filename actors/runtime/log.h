@@ -47,6 +47,7 @@ void log_set_level(log_level level);
 int log_level_parse(const char *word, log_level *ret);
 /* What the running call adds to each line; NULL clears. Borrowed until cleared. */
 void log_context(const sv_id *request_id, const sv_trace *trace);
+bool log_has_context(void);
 
 /* log_write(LOG_INFO, "provider answered", LOG_STR("provider", name), LOG_INT("status", 200)); */
 #define log_write(level, event, ...)                                                               \

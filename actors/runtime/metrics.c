@@ -18,19 +18,24 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { SERIES_MAX = 256, VALUE_BYTES = 128, LABELS_MAX = 4, TABLE = 1024 };
+enum { SERIES_MAX = 256, VALUE_BYTES = 128, LABELS_MAX = 5, TABLE = 1024 };
 
 static const uint32_t bound_us[] = {500,     1000,     2500,     5000,    10000,   25000,
                                     50000,   100000,   250000,   500000,  1000000, 2500000,
                                     5000000, 10000000, 30000000, 60000000};
 enum { BOUNDS = sizeof bound_us / sizeof *bound_us };
+/* As the GenAI conventions advise for tokens: powers of four. */
+static const uint32_t bound_n[] = {1,     4,     16,     64,      256,     1024,     4096,
+                                   16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864};
+enum { SIZE_BOUNDS = sizeof bound_n / sizeof *bound_n };
+_Static_assert((int)SIZE_BOUNDS <= (int)BOUNDS, "a series has room for both");
 
 struct metric_series {
     metric_name metric;
     metric_type type;
     bool used;              /* static series of a labelled metric: somebody was sent to it */
     _Atomic uint64_t value; /* counter, or the bits of a gauge's double */
-    _Atomic uint64_t bucket[BOUNDS + 1], sum_us;
+    _Atomic uint64_t bucket[BOUNDS + 1], sum_us; /* sum_us of METRIC_SIZES: a plain sum */
     metric_series *next_in_table, *next_in_family;
     char *values; /* label values, each with its NUL; NULL in static series */
     size_t values_n;
@@ -165,6 +170,16 @@ void metric_observe_us(metric_series *s, uint64_t us)
     atomic_fetch_add_explicit(&s->sum_us, us, memory_order_relaxed);
 }
 
+void metric_observe(metric_series *s, uint64_t n)
+{
+    assert(s->type == METRIC_SIZES);
+    size_t i = 0;
+    while (i < SIZE_BOUNDS && n > bound_n[i])
+        i++;
+    atomic_fetch_add_explicit(&s->bucket[i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->sum_us, n, memory_order_relaxed);
+}
+
 static void series_clear(metric_series *s)
 {
     s->used = false;
@@ -256,17 +271,25 @@ static void put_number(buf *out, double value)
 static void put_histogram(buf *out, const metric_series *s)
 {
     uint64_t count = 0;
-    for (size_t i = 0; i <= BOUNDS; i++) {
+    bool sizes = s->type == METRIC_SIZES;
+    size_t bounds = sizes ? SIZE_BOUNDS : BOUNDS;
+    for (size_t i = 0; i <= bounds; i++) {
         count += atomic_load_explicit(&s->bucket[i], memory_order_relaxed);
         char le[24] = "+Inf";
-        if (i < BOUNDS) snprintf(le, sizeof le, "%g", bound_us[i] / 1e6);
+        if (i < bounds && sizes)
+            snprintf(le, sizeof le, "%u", bound_n[i]);
+        else if (i < bounds)
+            snprintf(le, sizeof le, "%g", bound_us[i] / 1e6);
         put_series_name(out, s, "_bucket", le);
         buf_printf(out, "%llu\n", (unsigned long long)count);
     }
     uint64_t sum_us = atomic_load_explicit(&s->sum_us, memory_order_relaxed);
     put_series_name(out, s, "_sum", NULL);
-    buf_printf(out, "%llu.%06llu\n", (unsigned long long)(sum_us / 1000000),
-               (unsigned long long)(sum_us % 1000000));
+    if (sizes)
+        buf_printf(out, "%llu\n", (unsigned long long)sum_us);
+    else
+        buf_printf(out, "%llu.%06llu\n", (unsigned long long)(sum_us / 1000000),
+                   (unsigned long long)(sum_us % 1000000));
     put_series_name(out, s, "_count", NULL);
     buf_printf(out, "%llu\n", (unsigned long long)count);
 }
@@ -283,7 +306,8 @@ static void put_series(buf *out, const metric_series *s)
         put_series_name(out, s, "", NULL);
         put_number(out, gauge_value(s));
         break;
-    case METRIC_HISTOGRAM: put_histogram(out, s); break;
+    case METRIC_HISTOGRAM:
+    case METRIC_SIZES: put_histogram(out, s); break;
     }
 }
 
@@ -319,7 +343,7 @@ int metrics_text(buf *out)
         const family *f = &families[m];
         bool plain = f->labels[0] == 0;
         if (!plain && !first[m] && !base[m].used) continue;
-        static const char *const type_name[] = {"counter", "gauge", "histogram"};
+        static const char *const type_name[] = {"counter", "gauge", "histogram", "histogram"};
         buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", f->name, f->doc, f->name,
                    type_name[f->type]);
         for (const metric_series *s = first[m]; s; s = s->next_in_family)

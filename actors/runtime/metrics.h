@@ -8,7 +8,8 @@
 
 #include "buf.h"
 
-typedef enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM } metric_type;
+/* METRIC_SIZES is a histogram of numbers: tokens. */
+typedef enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM, METRIC_SIZES } metric_type;
 
 typedef enum metric_name {
 #define METRIC(id, type, name, labels, doc) M_##id,
@@ -29,6 +30,7 @@ void metric_add(metric_series *s, uint64_t n);   /* counter */
 void metric_set(metric_series *s, double value); /* gauge */
 void metric_observe_us(metric_series *s,
                        uint64_t us); /* histogram of durations; shown in seconds */
+void metric_observe(metric_series *s, uint64_t n); /* METRIC_SIZES */
 
 /* Appends the text format 0.0.4 of everything this process has. */
 int metrics_text(buf *out);

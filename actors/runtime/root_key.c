@@ -227,6 +227,7 @@ static int make(const config *c, const root_key_source *s, sv_error *err)
     const char *path = s->passphrase ? s->salt : s->path;
     int rc = environments(c, &needed, err);
     if (rc) return rc;
+    if (needed && access(path, F_OK) == 0) return 0; /* another process was faster, and went on */
     if (needed) return missing(s->passphrase ? "The passphrase's salt" : "The root key", path, err);
     if (s->passphrase) return make_salt(path, err);
     seal_key *k = seal_key_new();

@@ -231,6 +231,10 @@ int store_write(sv_call *c, store_fn *fn, const void *in, void *out);
 int sv_store_write(sv_process *p, const char *owner, store_fn *fn, const void *in, void *out,
                    void (*done)(void *arg, int code, const sv_error *err), void *arg);
 
+/* A key derived from the root key for `purpose`, the same in every process that has the same root key;
+ * seal_key_free ends it. NULL: no memory, or the actor keeps nothing. From init on. */
+struct seal_key *sv_derive_key(sv_process *p, const char *purpose);
+
 /* ---- events ---- */
 
 /* Publishes to a topic ("workspace.changed"); the first word must be this service's name. */

@@ -235,7 +235,8 @@ static int refuse_body(sv_call *c, int code, const sv_error *err)
     if (err && err->message[0]) field.message = sv_cstr(err->message);
     error_body body = {.code = sv_cstr(info->name),
                        .message = sv_cstr(err && err->message[0] ? err->message : info->text),
-                       .retry_after_ms = err ? err->retry_after_ms : 0};
+                       .retry_after_ms = err ? err->retry_after_ms : 0,
+                       .final = err && err->final};
     if (field.path.p) body.fields = (sv_list){&field, 1};
     buf_reset(&c->final_body, LIMIT_PART_BYTES);
     return message_encode(&error_body_msg, &body, &c->final_body);

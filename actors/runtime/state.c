@@ -369,6 +369,11 @@ void state_close(sv_process *p)
     free(st);
 }
 
+seal_key *sv_derive_key(sv_process *p, const char *purpose)
+{
+    return p->kept && p->kept->root ? seal_key_derive(p->kept->root, purpose) : NULL;
+}
+
 pool *state_copier(sv_process *p, sv_error *err)
 {
     state *st = p->kept;

@@ -488,6 +488,7 @@ static void read_error(const frames *f, uint32_t status, sv_error *err)
         code = info ? info->code : 0;
         sv_fail(err, code ? code : SV_E_INTERNAL, NULL, "%.*s", SV_FMT(b.message));
         err->retry_after_ms = (uint32_t)b.retry_after_ms;
+        err->final = b.final;
         if (b.fields.n) {
             const error_field *first = b.fields.items;
             snprintf(err->field, sizeof err->field, "%.*s", SV_FMT(first->path));

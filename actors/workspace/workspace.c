@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TICK_MS = 5000, SLOTS = 256, EVENT_BYTES = 8192 };
+enum { TICK_MS = 5000, SLOTS = 1024, EVENT_BYTES = 8192 };
 
 /* ---- who asks ---- */
 
@@ -33,7 +33,7 @@ int workspace_who(sv_call *call, file_who *ret)
     *ret = (file_who){.writes = false};
     if (bytes.n == 0)
         return sv_fail(err, SV_E_NO_CREDENTIALS, NULL,
-                       "Files belong to users: the call needs the ticket of one.");
+                       "Files and chat sessions belong to users: the call needs the ticket of one.");
     int rc = ticket_read(bytes, &t, err);
     if (rc) return rc;
     if (!id_ok(t.org) || !id_ok(t.user))
@@ -52,8 +52,9 @@ int workspace_who(sv_call *call, file_who *ret)
 
 /* ---- live events ---- */
 
-void workspace_tell(sv_call *call, const file_who *who, const char *type, const sv_message *m,
-                    const void *body)
+/* `user`: his browsers, or all. */
+static void tell(sv_process *process, const char *org, const char *user, const char *type,
+                 const sv_message *m, const void *body)
 {
     char topic[LIMIT_TARGET_BYTES + 1], id[UUID_TEXT + 1];
     buf packed, json;
@@ -61,16 +62,28 @@ void workspace_tell(sv_call *call, const file_who *who, const char *type, const 
     buf_init(&json, EVENT_BYTES);
     sv_id number = uuid_new();
     uuid_format(&number, id);
-    snprintf(topic, sizeof topic, "workspace.live.%s.all", who->org);
+    snprintf(topic, sizeof topic, "workspace.live.%s.%s", org, user);
     int rc = message_encode(m, body, &packed);
     if (rc == 0) rc = message_to_json(m, buf_str(&packed), false, &json, NULL);
     live_event event = {.id = sv_cstr(id), .type = sv_cstr(type), .data = buf_str(&json)};
-    if (rc == 0) rc = sv_publish(sv_call_process(call), topic, &live_event_msg, &event);
+    if (rc == 0) rc = sv_publish(process, topic, &live_event_msg, &event);
     if (rc)
         log_write(LOG_DEBUG, "an event was not told", LOG_STR("type", type),
                   LOG_STR("why", sv_error_lookup(rc)->name));
     buf_free(&packed);
     buf_free(&json);
+}
+
+void workspace_tell(sv_call *call, const file_who *who, const char *type, const sv_message *m,
+                    const void *body)
+{
+    tell(sv_call_process(call), who->org, "all", type, m, body);
+}
+
+void workspace_tell_user(sv_process *process, const file_who *who, const char *type,
+                         const sv_message *m, const void *body)
+{
+    tell(process, who->org, who->user, type, m, body);
 }
 
 /* ---- life ---- */
@@ -84,6 +97,7 @@ static int init(sv_process *process, void **state, sv_error *err)
     w->limits = (file_limits){.user_bytes = config_int(c, "files.user_bytes"),
                               .org_bytes = config_int(c, "files.org_bytes"),
                               .org_files = config_int(c, "files.most")};
+    chats_init(&w->chats, c);
     *state = w;
     return 0;
 }
@@ -92,12 +106,15 @@ static void tick(sv_process *process, void *state)
 {
     (void)process;
     workspace_expire(state);
+    workspace_sweep(state);
 }
 
 static void stop(sv_process *process, void *state)
 {
     (void)process;
-    free(state);
+    workspace *w = state;
+    if (w) chats_free(&w->chats);
+    free(w);
 }
 
 static const sv_method methods[] = {
@@ -148,12 +165,47 @@ static const sv_method methods[] = {
      .reply = &bus_empty_msg,
      .handler = workspace_file_delete,
      .doc = "Deletes a file."},
+    {.name = "chat",
+     .request = &workspace_chat_req_msg,
+     .reply = &router_complete_head_msg,
+     .handler = workspace_chat,
+     .flags = SV_INLINE,
+     .max_request = CHAT_MESSAGE_BYTES + LIMIT_MESSAGE_BYTES,
+     .doc = "Asks a model, and keeps what both said when there is a session."},
+    {.name = "chat_sessions",
+     .request = &workspace_chat_sessions_req_msg,
+     .reply = &workspace_chat_sessions_reply_msg,
+     .handler = workspace_chat_sessions,
+     .flags = SV_IDEMPOTENT,
+     .doc = "Chat sessions of the caller."},
+    {.name = "chat_session",
+     .request = &workspace_chat_messages_req_msg,
+     .reply = &router_complete_head_msg,
+     .handler = workspace_chat_session_of,
+     .flags = SV_IDEMPOTENT,
+     .doc = "A chat session with its messages, a page at a time."},
+    {.name = "chat_session_new",
+     .request = &workspace_chat_session_new_req_msg,
+     .reply = &workspace_chat_session_reply_msg,
+     .handler = workspace_chat_session_new,
+     .doc = "Begins a chat session."},
+    {.name = "chat_session_change",
+     .request = &workspace_chat_session_change_req_msg,
+     .reply = &workspace_chat_session_reply_msg,
+     .handler = workspace_chat_session_change,
+     .flags = SV_IDEMPOTENT,
+     .doc = "Gives a chat session another title."},
+    {.name = "chat_session_delete",
+     .request = &workspace_chat_session_req_msg,
+     .reply = &bus_empty_msg,
+     .handler = workspace_chat_session_delete,
+     .doc = "Deletes a chat session and its messages."},
 };
 
 const sv_actor workspace_actor = {
     .name = "workspace",
     .version = SAMOVAR_VERSION,
-    .doc = "files of organizations",
+    .doc = "files of organizations, chats of users",
     .methods = methods,
     .n_methods = sizeof methods / sizeof *methods,
     .slots = SLOTS,

@@ -125,3 +125,26 @@ child_named() { pgrep -P "$UP_PID" -x "$1" | head -1; }
 memory() { # PID: "pss rss" in KiB
     awk '/^Pss:/ {p = $2} /^Rss:/ {r = $2} END {print p + 0, r + 0}' "/proc/$1/smaps_rollup" 2>/dev/null || echo "0 0"
 }
+
+# ---- a platform on PORT whose standard error is in LOG ----
+PASSWORD='nine quiet herons'
+
+post() { # PATH BODY [curl options]
+    local path=$1 body=$2
+    shift 2
+    curl -s -m 30 -H 'content-type: application/json' -d "$body" "$@" "http://127.0.0.1:$PORT$path"
+}
+# Ends open access: an administrator, an access token (TOKEN) and an API key (KEY).
+first_admin() {
+    local token='' i
+    for i in $(seq 100); do
+        token=$(grep -o 'setup#token=svs_[0-9a-f]*' "$LOG" | tail -1)
+        [ -n "$token" ] && break
+        sleep 0.05
+    done
+    post /api/auth/setup "{\"token\":\"${token#*token=}\",\"email\":\"root@example.org\",\"password\":\"$PASSWORD\"}" >/dev/null
+    TOKEN=$(post /api/auth/login "{\"email\":\"root@example.org\",\"password\":\"$PASSWORD\"}" | jq -r .access_token)
+    KEY=$(post /api/keys '{"name":"bench","scopes":["chat","read"]}' -H "authorization: Bearer $TOKEN" | jq -r .key)
+    [[ $KEY == sv_* ]] || { tail -20 "$LOG" >&2; die "no API key was made"; }
+    WITH_KEY="Authorization: Bearer $KEY"
+}

@@ -37,7 +37,6 @@ need_tools samovar samovar-broker samovar-edge samovar-router samovar-auth samov
     samovar-workspace http_load http_wait fast_upstream conn_hold tls_load
 for t in curl jq openssl; do command -v $t >/dev/null || die "$t is missing"; done
 ECHO=/v1/models/demo FILE=/assets/ten.txt SMALL=/assets/small.txt
-PASSWORD='nine quiet herons'
 
 # ---- what both serve: text that does not repeat, 10 KiB and 64 bytes ----
 mkdir -p "$TMP/web/assets"
@@ -79,26 +78,6 @@ start_platform() { # NAME [VARIABLE=VALUE...]
     SERVING=edge=$EDGE,broker=$BROKER,router=$ROUTER,auth=$AUTH,cache=$CACHE,up=$UP_PID
 }
 stop_platform() { stop_child "$UP_PID" 15; }
-
-post() { # PATH BODY [curl options]
-    local path=$1 body=$2
-    shift 2
-    curl -s -m 30 -H 'content-type: application/json' -d "$body" "$@" "http://127.0.0.1:$PORT$path"
-}
-# Ends open access: an administrator, an access token (TOKEN) and an API key (KEY).
-first_admin() {
-    local token='' i
-    for i in $(seq 100); do
-        token=$(grep -o 'setup#token=svs_[0-9a-f]*' "$LOG" | tail -1)
-        [ -n "$token" ] && break
-        sleep 0.05
-    done
-    post /api/auth/setup "{\"token\":\"${token#*token=}\",\"email\":\"root@example.org\",\"password\":\"$PASSWORD\"}" >/dev/null
-    TOKEN=$(post /api/auth/login "{\"email\":\"root@example.org\",\"password\":\"$PASSWORD\"}" | jq -r .access_token)
-    KEY=$(post /api/keys '{"name":"bench","scopes":["chat","read"]}' -H "authorization: Bearer $TOKEN" | jq -r .key)
-    [[ $KEY == sv_* ]] || { tail -20 "$LOG" >&2; die "no API key was made"; }
-    WITH_KEY="Authorization: Bearer $KEY"
-}
 
 # ---- nginx: one worker, as there is one edge ----
 start_nginx() {

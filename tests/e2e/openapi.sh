@@ -15,11 +15,13 @@ doc() { jq -r "$1" "$DOC"; }
 check "version" same "$(doc .openapi)" 3.1.0
 check "what the edge says is not asked for" same "$(doc '[.paths[][] | .requestBody? // empty | .. | objects | .properties? // empty | keys[] | select(. == "network" or . == "device" or . == "session")] | length')" 0
 check "a session's network is the one of the answer" same "$(doc '.components.schemas.auth_session_info.properties | has("network")')" true
-check "path names are not in the body" same "$(doc '.paths["/api/orgs/{id}"].patch.requestBody.content["application/json"].schema.properties | keys | join(",")')" name
+check "path names are not in the body" same "$(doc '.paths["/api/orgs/{id}"].patch.requestBody.content["application/json"].schema.properties | keys | join(",")')" log_prompts,name
 check "queries" same "$(doc '.paths["/api/admin/users"].get.parameters | map(.in + ":" + .name) | join(",")')" query:q,query:after
 check "access" same "$(doc '.paths["/api/keys"].post | .["x-samovar-access"].scope + " " + (.security | tojson)')" 'session [{"accessToken":[]}]'
 check "pages are no part of it" same "$(doc '.paths | has("/login")')" false
 check "OpenAI's errors under /v1" same "$(doc '.paths["/v1/models"].get.responses["401"]["$ref"]')" '#/components/responses/OpenAI401'
+check "Anthropic's under /v1/messages" same "$(doc '.paths["/v1/messages"].post.responses["401"]["$ref"]')" '#/components/responses/Anthropic401'
+check "Ollama's under /ollama" same "$(doc '.paths["/ollama/api/chat"].post.responses["401"]["$ref"]')" '#/components/responses/Ollama401'
 check "all codes of errors" same "$(doc '.["x-samovar-errors"]["auth.wrong_code"].status')" 401
 
 "$BIN/samovar" user add one@example.org --admin --password-stdin < "$WORK/password" > /dev/null

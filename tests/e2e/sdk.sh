@@ -1,14 +1,26 @@
 #!/usr/bin/env bash
-# The official OpenAI client for Node.js against a platform.
+# The clients people use for models, for Node.js, against a platform with providers of every kind.
 . "$(dirname "$0")/../integration/lib.sh"
 cd "$ROOT/tests/e2e/sdk"
-[ -x node_modules/.bin/node ] || npm ci --no-audit --no-fund --loglevel=error || exit 1
+if ! cmp -s package-lock.json node_modules/.samovar-lock; then
+    npm ci --no-audit --no-fund --loglevel=error || exit 1
+    cp package-lock.json node_modules/.samovar-lock
+fi
 tool provider_sim
-cat > "$WORK/samovar.yaml" <<EOF
+SIM=http://127.0.0.1:$TOOL_PORT
+cat > "$WORK/samovar.yaml" <<EOT
 router:
+  attempts: 3
   providers:
-    - {name: sim, base_url: "http://127.0.0.1:$TOOL_PORT/v1"}
-EOF
-platform_up SAMOVAR_CONFIG="$WORK/samovar.yaml"
-SAMOVAR_URL=$URL SIM_MODEL_CUT=sim,fault=cut,at=3 node_modules/.bin/node --test sdk.test.mjs
-check "the client's tests" same $? 0
+    - {name: openai, base_url: "$SIM/v1", key_env: SIM_SECRET_VALUE}
+    - {name: responses, base_url: "$SIM/v1", responses: true, key_env: SIM_SECRET_VALUE}
+    - {name: anthropic, kind: anthropic, base_url: "$SIM/v1", key_env: SIM_SECRET_VALUE}
+    - {name: gemini, kind: gemini, base_url: "$SIM/v1beta", key_env: SIM_SECRET_VALUE}
+    - {name: ollama, kind: ollama, base_url: "$SIM"}
+EOT
+platform_up SAMOVAR_CONFIG="$WORK/samovar.yaml" SIM_SECRET_VALUE=sk-simulated
+until_ok 10 eval 'curl -s "$URL/v1/models" | grep -q sim-small'
+for file in *.test.mjs; do
+    SAMOVAR_URL=$URL SIM_URL=$SIM node_modules/.bin/node --test --test-reporter=dot "$file"
+    check "${file%.test.mjs}" same $? 0
+done

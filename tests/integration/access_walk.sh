@@ -69,10 +69,14 @@ expected() { # expected CALLER WHO SCOPE
 # What did come back, by the code in the body.
 seen() { # seen STATUS FILE WHO
     local code
-    code=$(jq -r 'if .type? == "error" then # of Anthropic, without a code of ours
+    code=$(jq -r --arg status "$1" 'if .type? == "error" then # of Anthropic, without a code of ours
             if .error.type == "authentication_error" then "auth.credentials_missing"
             elif .error.message | test("scope|API keys") then "auth.scope_needed"
             elif .error.type == "permission_error" then "auth.role_needed" else empty end
+        elif (.error? | type) == "string" then # of Ollama, a text alone
+            if .error | test("scope|API keys") then "auth.scope_needed"
+            elif $status == "401" then "auth.credentials_missing"
+            elif $status == "403" then "auth.role_needed" else empty end
         else .error.code? // empty end' "$2" 2>/dev/null)
     case $code in
     auth.credentials_missing) echo 401;;
@@ -94,7 +98,10 @@ walk() { # walk CALLER: every row with this caller, in one run of curl
             printf 'url = "%s%s"\nrequest = %s\nsilent\nmax-time = %s\noutput = "%s"\nwrite-out = "%%{http_code}\\n"\n' "$URL" \
                 "$path$([ "$method" = GET ] || [ "$method" = DELETE ] && echo '?nothing_knows_this=1')" "$method" "$([ "$path" = /api/events ] && echo 0.3 || echo 20)" "$WORK/out.$i"
             [ -n "${who[$caller]}" ] && printf 'header = "authorization: Bearer %s"\n' "${who[$caller]}"
-            case $method in POST | PATCH) printf 'header = "content-type: application/json"\ndata = "{\\"nothing_knows_this\\":1}"\n';; esac
+            case $method$path in
+            */audio/transcriptions) printf 'form = "nothing_knows_this=1"\n';;
+            POST* | PATCH*) printf 'header = "content-type: application/json"\ndata = "{\\"nothing_knows_this\\":1}"\n';;
+            esac
         } >> "$WORK/walk"
     done
     mapfile -t STATUS < <(curl -K "$WORK/walk" 2>/dev/null)

@@ -64,7 +64,7 @@ check "unknown path" same "$(code "$URL/v1/nothing")" 404
 check "wrong method" same "$(code -X DELETE "$URL/v1/models")" 405
 check "a foreign Host" same "$(code -H 'host: evil.example' "$URL/v1/models")" 421
 check "a foreign Origin" same "$(code -H 'origin: https://evil.example' -H 'content-type: application/json' -d "$(chat demo x)" "$URL/v1/chat/completions")" 403
-check "embeddings are not built: says so" same "$(code -H 'content-type: application/json' -d '{}' "$URL/v1/embeddings")" 501
+check "embeddings of nothing" same "$(code -H 'content-type: application/json' -d '{}' "$URL/v1/embeddings")" 400
 via=$(curl -s -D - -o /dev/null "$URL/v1/models" | sed -n 's/^[Vv]ia: *\(.*\)\r$/\1/p')
 [ -n "$via" ] && check "a request that came back" same "$(code -H "via: $via" "$URL/v1/models")" 508
 

@@ -9,6 +9,7 @@ settings() { # settings [LINES]: the configuration with these lines added
     cat > "$SAMOVAR_CONFIG" <<END
 router:
   demo_delay_ms: 0
+  attempts: 1
   first_byte_ms: 1500
   prices:
     - {model: sim-small, input: 2500000, output: 10000000}
@@ -71,7 +72,7 @@ check "a later day has nothing" same "$(total requests --from 2999-01-01)" 0
 check "sums agree with rows" sums_agree
 check "a table for people" has "$("$BIN/samovar" usage --by model)" "sim-small "
 check "of which some have no price" has "$("$BIN/samovar" usage)" "requests have no price"
-check "the edge may not ask" has "$("$BIN/samovar" call bus.policy '{"caller":"edge","method":"router.usage"}')" "default deny"
+check "not everybody may ask" has "$("$BIN/samovar" call bus.policy '{"caller":"mail","method":"router.usage"}')" "default deny"
 for words in '--by week' '--from 2024-02-30' '--to x' '--from 2024-02-02 --to 2024-02-01' '--repair' '--check --by day' '-o xml' 'more'; do
     "$BIN/samovar" usage $words >/dev/null 2>"$WORK/err"
     check "wrong words are refused: $words" same "$? $(grep -c 'samovar' "$WORK/err")" "2 1"

@@ -6,6 +6,7 @@ tool provider_sim
 SIM=$TOOL_PORT SIM_PID=$TOOL_PID
 stats() { curl -s "http://127.0.0.1:$SIM/_stats"; }
 cat > "$WORK/samovar.yaml" <<EOF
+edge: {model_bytes: 1MiB}
 router:
   first_byte_ms: 1500
   idle_ms: 1500
@@ -127,7 +128,8 @@ text=$(head -c 700000 /dev/zero | tr '\0' x)
 printf '{"model":"sim","messages":[{"role":"user","content":"%s"}]}' "$text" > "$WORK/big"
 got=$(curl -s -m 20 -w '%{http_code}' -o /dev/null -H 'content-type: application/json' --data-binary @"$WORK/big" "$URL/v1/chat/completions")
 check "a body of 700 kB travels in parts" same "$got" 200
-head -c 1100000 /dev/zero | tr '\0' x > "$WORK/big"
+text=$(head -c 1100000 /dev/zero | tr '\0' x)
+printf '{"model":"sim","messages":[{"role":"user","content":"%s"}]}' "$text" > "$WORK/big"
 got=$(curl -s -m 20 -w '%{http_code}' -o /dev/null -H 'content-type: application/json' -H 'expect:' --data-binary @"$WORK/big" "$URL/v1/chat/completions")
 check "a body over the limit is 413" same "$got" 413
 

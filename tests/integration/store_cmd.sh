@@ -40,13 +40,13 @@ platform_up
 for i in 1 2 3 4 5 6 7 8; do ask; done
 
 # ---- running ----
-check "stat: all" same "$(sam store stat -o json | jq -r '[.[].environment] | join(" ")')" "auth/1 mail/1 router/1 router/2 workspace/1"
+check "stat: all" same "$(sam store stat -o json | jq -r '[.[].environment] | join(" ")')" "auth/1 cache/1 mail/1 router/1 router/2 workspace/1"
 check "stat: state" same "$(sam store stat -o json | jq -r '[.[].state] | unique | join(" ")')" ready
 check "stat: figures are there when they are 0" same "$(sam store stat router/1 -o json | jq '.[0] | [.failures, .waiting, .long_reads] | @json' -r)" "[0,0,0]"
 check "stat: tables of one" same "$(sam store stat router/1 -o json | jq -r '.[0].tables[0].name')" t.rows
 check "stat: a table for people" ends 0 "router/2" sam store stat
 check "stat: epoch 1" same "$(sam store stat router/2 -o json | jq '.[0].epoch')" 1
-check "check" same "$(sam store check -o json | jq -c '[.[].problems]')" "[0,0,0,0,0]"
+check "check" same "$(sam store check -o json | jq -c '[.[].problems]')" "[0,0,0,0,0,0]"
 check "check for people" ends 0 "ok: " sam store check router
 rows() { sam store dump "$1" --table rows; }
 check "dump: every row once" same "$(($(rows router/1 | wc -l) + $(rows router/2 | wc -l)))" 8
@@ -60,7 +60,7 @@ check "an unknown instance" ends 1 "There is no environment of router/9" sam sto
 check "a running one is not for its program" ends 1 "store.locked" own 1 check
 check "by message" same "$(sam call router/2.store_stat | jq -c '[.service, .instance]')" '["router",2]'
 check "a stream has to be asked for" eval 'sam call router/1.store_keys >/dev/null'
-check "ps shows the store" same "$(sam ps -o json | jq -r '[.[] | select(.store) | .name + " " + .store] | join(", ")')" "auth/1 ready, mail/1 ready, workspace/1 ready, router/1 ready, router/2 ready"
+check "ps shows the store" same "$(sam ps -o json | jq -r '[.[] | select(.store) | .name + " " + .store] | join(", ")')" "auth/1 ready, mail/1 ready, cache/1 ready, workspace/1 ready, router/1 ready, router/2 ready"
 check "doctor, too" ends 0 "router/1 ready" sam doctor
 check "ping tells" same "$(sam call router/1.ping | jq -r .store)" ready
 check "edge keeps nothing" same "$(sam call edge.ping | jq -r .store)" null

@@ -13,12 +13,13 @@ declare -A may=(
     [broker]="broker actors/runtime proto"
     [edge]="edge actors/runtime proto"
     [cli]="cli actors/runtime proto"
-    [actors/router]="actors/router actors/runtime store proto"
+    [actors/router/llm]="actors/router/llm proto"
+    [actors/router]="actors/router actors/router/llm actors/runtime store proto"
     [actors/auth]="actors/auth actors/runtime store proto"
     [actors/mail]="actors/mail actors/runtime store proto"
-    [actors/cache]="actors/cache actors/runtime proto"
+    [actors/cache]="actors/cache actors/runtime store proto"
     [actors/workspace]="actors/workspace actors/runtime store proto"
-    [vectors]="vectors actors/auth actors/router actors/runtime proto"
+    [vectors]="vectors actors/auth actors/router actors/router/llm actors/runtime store proto"
 )
 
 # A library's header and the files that may include it, as extended regular expressions.
@@ -49,6 +50,7 @@ violation() {
 
 room_of() { # sets room
     case $1 in
+    actors/router/llm/*) room=actors/router/llm ;;
     actors/*)
         room=${1#actors/}
         room=actors/${room%%/*}

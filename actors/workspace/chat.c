@@ -7,77 +7,19 @@
  *
  *  Flow: what was written to the caller and has not left yet is owed to the model's stream; a job whose
  *  caller has left owes nothing. */
-#include "chat.h"
+#include "chat_job.h"
 
 #include "cache_key.h"
-#include "chat_text.h"
 #include "error.h"
 #include "log.h"
 #include "sv_limits.h"
 #include "ticket.h"
 #include "utf8.h"
-#include "uuid.h"
-#include "workspace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    HEAD_ARENA = 65536,
-    REFUSAL_BYTES = 65536,
-    REPLY_MORE = 65536,
-    BODY_MOST = 16 << 20,
-    NAME = 64,
-    TASK = 16,
-    DECISION = 36,
-    HOW = 12
-};
-
-/* What is known of the answer, besides its words. */
-typedef struct chat_facts {
-    char provider[NAME + 1], model[CHAT_MODEL + 1], task[TASK + 1], decision[DECISION + 1];
-    char cache[HOW + 1], finish[CHAT_FINISH + 1];
-    int64_t prompt_tokens, completion_tokens, price, age_s;
-    bool priced, whole;
-} chat_facts;
-
-struct chat_job {
-    chat_job *prev, *next;
-    workspace *w;
-    sv_call *call; /* NULL: has left */
-    bool stored, streaming, held;
-    uint64_t deadline_us;
-    sv_trace trace;
-    buf ticket;
-    /* the request */
-    arena arena;
-    buf packed;
-    workspace_chat_req q; /* borrows from packed and arena */
-    sv_str text;          /* the user's message, in the arena */
-    file_who who;
-    char session[UUID_TEXT + 1], message[UUID_TEXT + 1], answer_id[UUID_TEXT + 1];
-    char title[CHAT_TITLE + 1];
-    chat_begin_in begin;
-    chat_begun begun;
-    /* to the model and back */
-    char model[CHAT_MODEL + 1];
-    buf body;
-    sv_stream *stream;
-    bool by_router, seen, told; /* items came; the caller has got the head */
-    int64_t refused;            /* status of a refusal; 0: none */
-    uint32_t retry_after_ms;
-    buf refusal;
-    uint32_t owed_items;
-    size_t owed_bytes;
-    chat_reader reader;
-    buf answer, thinking, out;
-    chat_facts facts;
-    /* the end */
-    int code;
-    sv_error error;
-    chat_message_row row;
-    chat_finish_in finish;
-};
+enum { BODY_MOST = 16 << 20, REFUSAL_BYTES = 65536, REPLY_MORE = 65536 };
 
 /* ---- jobs ---- */
 
@@ -124,16 +66,6 @@ bool chats_writing(const chats *c, sv_str session, int64_t number)
     return false;
 }
 
-static void copy_text(char *to, size_t size, sv_str s)
-{
-    snprintf(to, size, "%.*s", SV_FMT(s));
-}
-
-static sv_str said(const char *s)
-{
-    return s[0] ? sv_cstr(s) : (sv_str){NULL, 0};
-}
-
 static void new_id(char to[UUID_TEXT + 1])
 {
     sv_id id = uuid_new();
@@ -154,41 +86,6 @@ static void release(const chat_job *j)
     sv_on_drained(j->call, NULL);
 }
 
-static void fill_done(const chat_job *j, workspace_chat_usage *usage, char cost[CHAT_COST + 1],
-                      workspace_chat_done *ret)
-{
-    const chat_facts *f = &j->facts;
-    *usage = (workspace_chat_usage){.prompt_tokens = f->prompt_tokens,
-                                    .completion_tokens = f->completion_tokens,
-                                    .total_tokens = f->prompt_tokens + f->completion_tokens};
-    *ret = (workspace_chat_done){.model = said(f->model),
-                                 .provider = said(f->provider),
-                                 .task = said(f->task),
-                                 .usage = usage,
-                                 .cost = chat_cost(f->priced, f->price, cost),
-                                 .decision_id = said(f->decision),
-                                 .finish = said(f->finish)};
-    if (f->cache[0] && strcmp(f->cache, "miss") != 0) ret->cached = sv_cstr(f->cache);
-    if (j->stored) {
-        ret->session_id = sv_cstr(j->session);
-        ret->message_id = sv_cstr(j->answer_id);
-    }
-}
-
-static router_complete_head own_head(const chat_job *j, const char *type)
-{
-    const chat_facts *f = &j->facts;
-    return (router_complete_head){.http_status = 200,
-                                  .content_type = sv_cstr(type),
-                                  .provider = said(f->provider),
-                                  .model = said(f->model),
-                                  .decision = said(f->decision),
-                                  .task = said(f->task),
-                                  .cache = said(f->cache),
-                                  .age_s = f->age_s,
-                                  .attempts = 1};
-}
-
 static int deliver_stream(chat_job *j, const workspace_chat_done *done)
 {
     buf_reset(&j->out, j->out.cap);
@@ -199,7 +96,7 @@ static int deliver_stream(chat_job *j, const workspace_chat_done *done)
 
 static int deliver_whole(chat_job *j, const workspace_chat_done *done)
 {
-    router_complete_head head = own_head(j, "application/json");
+    router_complete_head head = chat_own_head(j, "application/json");
     buf_reset(&j->out, j->out.cap);
     int rc = chat_answer(buf_str(&j->answer), buf_str(&j->thinking), done, &j->out);
     return rc ? rc : sv_reply_with(j->call, &head, buf_str(&j->out));
@@ -212,7 +109,7 @@ static void deliver(chat_job *j)
         workspace_chat_done done;
         char cost[CHAT_COST + 1];
         release(j);
-        fill_done(j, &usage, cost, &done);
+        chat_say_done(j, &usage, cost, &done);
         int rc = j->code;
         if (rc == 0) rc = j->streaming ? deliver_stream(j, &done) : deliver_whole(j, &done);
         if (rc) sv_refuse(j->call, rc, j->code ? &j->error : NULL);
@@ -255,15 +152,15 @@ static void conclude(chat_job *j, int code, const sv_error *err)
         return;
     }
     j->row = (chat_message_row){.state = sv_cstr(state_of(j)),
-                                .task = said(f->task),
-                                .model = said(f->model),
-                                .provider = said(f->provider),
+                                .task = chat_said(f->task),
+                                .model = chat_said(f->model),
+                                .provider = chat_said(f->provider),
                                 .prompt_tokens = f->prompt_tokens,
                                 .completion_tokens = f->completion_tokens,
                                 .priced = f->priced,
                                 .price = f->price,
-                                .decision = said(f->decision),
-                                .finish = said(f->finish)};
+                                .decision = chat_said(f->decision),
+                                .finish = chat_said(f->finish)};
     if (j->code) j->row.error = sv_cstr(sv_error_lookup(j->code)->name);
     j->finish = (chat_finish_in){.who = &j->who,
                                  .session = j->session,
@@ -297,88 +194,11 @@ static void on_said(void *arg, bool thinking, sv_str text)
     if (j->call) chat_event_text(thinking ? "thinking" : "delta", text, &j->out);
 }
 
-static int64_t count_of(int64_t n)
-{
-    return n < 0 ? 0 : n;
-}
-
-static int take_head(chat_job *j, sv_str body, sv_error *err)
-{
-    router_complete_head h;
-    chat_facts *f = &j->facts;
-    arena a;
-    arena_init(&a, HEAD_ARENA);
-    int rc = message_decode(&router_complete_head_msg, body, MESSAGE_LENIENT, &a, &h, err);
-    if (rc == 0) {
-        copy_text(f->provider, sizeof f->provider, h.provider);
-        copy_text(f->model, sizeof f->model, h.model);
-        copy_text(f->task, sizeof f->task, h.task);
-        copy_text(f->decision, sizeof f->decision, h.decision);
-        copy_text(f->cache, sizeof f->cache, h.cache);
-        f->age_s = h.age_s;
-        f->prompt_tokens = count_of(h.prompt_tokens);
-        f->completion_tokens = count_of(h.completion_tokens);
-        f->priced = h.priced;
-        f->price = h.price;
-        f->whole = h.whole;
-        j->retry_after_ms = (uint32_t)h.retry_after_ms;
-        if (h.http_status >= 300) j->refused = h.http_status;
-    }
-    arena_free(&a);
-    return rc ? sv_fail(err, SV_E_PROVIDER_GARBAGE, NULL, NULL) : 0;
-}
-
-/* A failure that the stream's end told; 0: none. */
-static int take_end(chat_job *j, sv_str body, sv_error *err)
-{
-    router_complete_end e;
-    chat_facts *f = &j->facts;
-    arena a;
-    arena_init(&a, HEAD_ARENA);
-    int rc = message_decode(&router_complete_end_msg, body, MESSAGE_LENIENT, &a, &e, err);
-    if (rc == 0) {
-        if (e.provider.n) copy_text(f->provider, sizeof f->provider, e.provider);
-        if (e.model.n) copy_text(f->model, sizeof f->model, e.model);
-        if (e.decision.n) copy_text(f->decision, sizeof f->decision, e.decision);
-        f->prompt_tokens = count_of(e.prompt_tokens);
-        f->completion_tokens = count_of(e.completion_tokens);
-        f->priced = e.priced;
-        f->price = e.price;
-        f->whole = e.whole;
-        if (e.error.n) {
-            const sv_error_info *info = sv_error_by_name(e.error);
-            rc = info ? info->code : SV_E_PROVIDER_CUT;
-            sv_fail(err, rc, NULL, j->reader.failed[0] ? "%s" : NULL, j->reader.failed);
-        }
-    }
-    arena_free(&a);
-    return rc;
-}
-
-/* The provider's refusal as an error of ours. */
-static int refusal(const chat_job *j, sv_error *err)
-{
-    char words[CHAT_REASON + 1];
-    bool any = chat_read_error(buf_str(&j->refusal), words);
-    int code;
-    switch (j->refused) {
-    case 400:
-    case 413:
-    case 422: code = SV_E_INVALID; break;
-    case 404: code = SV_E_MODEL_UNKNOWN; break;
-    case 429: code = SV_E_LIMIT_TOKENS; break;
-    default: code = SV_E_PROVIDER_REFUSED; break;
-    }
-    sv_fail(err, code, NULL, any ? "The provider said: %s" : NULL, any ? words : "");
-    err->retry_after_ms = j->retry_after_ms;
-    return code;
-}
-
 /* ---- streams ---- */
 
 static int begin_answer(chat_job *j)
 {
-    router_complete_head head = own_head(j, "text/event-stream");
+    router_complete_head head = chat_own_head(j, "text/event-stream");
     j->told = true;
     return j->call ? sv_partial(j->call, &router_complete_head_msg, &head, (sv_str){"", 0}) : 0;
 }
@@ -409,7 +229,7 @@ static void on_item(void *arg, sv_stream *s, const sv_item *item)
     chat_job *j = arg;
     sv_error err = {.code = 0};
     bool first = !j->seen;
-    int rc = first ? take_head(j, item->body, &err) : 0;
+    int rc = first ? chat_take_head(j, item->body, &err) : 0;
     sv_str bytes = first || item->attachment.n ? item->attachment : item->body;
     j->seen = true;
     if (rc == 0 && j->refused) {
@@ -431,7 +251,7 @@ static void on_item(void *arg, sv_stream *s, const sv_item *item)
 static int stream_over(chat_job *j, const sv_item *item, sv_error *err)
 {
     if (!j->told) return sv_fail(err, SV_E_PROVIDER_GARBAGE, NULL, NULL);
-    int rc = take_end(j, item->body, err);
+    int rc = chat_take_end(j, item->body, err);
     memcpy(j->facts.finish, j->reader.finish, sizeof j->facts.finish);
     if (rc) return rc;
     if (j->reader.failed[0]) return sv_fail(err, SV_E_PROVIDER_CUT, NULL, "%s", j->reader.failed);
@@ -442,7 +262,7 @@ static int stream_over(chat_job *j, const sv_item *item, sv_error *err)
 
 static int whole_over(chat_job *j, const sv_item *item, sv_error *err)
 {
-    int rc = take_head(j, item->body, err);
+    int rc = chat_take_head(j, item->body, err);
     if (rc) return rc;
     if (j->refused) {
         buf_put(&j->refusal, item->attachment.p, item->attachment.n);
@@ -479,7 +299,7 @@ static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, cons
     } else if (code == 0) {
         if (!j->refused)
             code = j->streaming ? stream_over(j, item, &own) : whole_over(j, item, &own);
-        if (code == 0 && j->refused) code = refusal(j, &own);
+        if (code == 0 && j->refused) code = chat_refusal(j, &own);
         err = &own;
     }
     conclude(j, code, err);
@@ -546,9 +366,9 @@ static int compose(chat_job *j, sv_error *err)
 {
     const char *model = j->begun.model[0] ? j->begun.model : "auto";
     if (j->q.model.n)
-        copy_text(j->model, sizeof j->model, j->q.model);
+        chat_copy(j->model, sizeof j->model, j->q.model);
     else
-        copy_text(j->model, sizeof j->model, sv_cstr(model));
+        chat_copy(j->model, sizeof j->model, sv_cstr(model));
     chat_prompt p = {.model = sv_cstr(j->model),
                      .system = j->q.system,
                      .text = j->text,
@@ -685,7 +505,7 @@ static int store_message(chat_job *j, const file_who *who)
     if (anew)
         new_id(j->session);
     else
-        copy_text(j->session, sizeof j->session, j->q.session_id);
+        chat_copy(j->session, sizeof j->session, j->q.session_id);
     chat_title(j->text, j->title);
     j->stored = true;
     j->begin = (chat_begin_in){.who = &j->who,

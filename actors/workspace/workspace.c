@@ -32,8 +32,9 @@ int workspace_who(sv_call *call, file_who *ret)
     ticket t;
     *ret = (file_who){.writes = false};
     if (bytes.n == 0)
-        return sv_fail(err, SV_E_NO_CREDENTIALS, NULL,
-                       "Files and chat sessions belong to users: the call needs the ticket of one.");
+        return sv_fail(
+            err, SV_E_NO_CREDENTIALS, NULL,
+            "Files and chat sessions belong to users: the call needs the ticket of one.");
     int rc = ticket_read(bytes, &t, err);
     if (rc) return rc;
     if (!id_ok(t.org) || !id_ok(t.user))

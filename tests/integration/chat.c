@@ -1,7 +1,7 @@
 /*  chat.c - workspace.chat over a real bus, in front of a router that this program plays: what reaches a
  *  model, whose sessions are whose, clients that leave with and without a session, a slow one, the
- *  workspace killed and stopped in the middle. There is no cache here, as after its loss. BIN names the
- *  executables. */
+ *  workspace killed and stopped in the middle. There is no cache here, as after its loss, but in the last
+ *  test, where this program plays it, too. BIN names the executables. */
 #include "bus_kit.h"
 #include "error.h"
 #include "samovar.h"
@@ -22,7 +22,8 @@ enum { LEAVE_MS = 50, LONG_WORDS = 20000 };
 typedef struct fake_state {
     atomic_int calls, go, left;
     atomic_ullong left_us, sent;
-    char asked[256]; /* model task complexity budget session allowed[0] */
+    atomic_int kept, own, keyed, keep_s; /* of the cache: calls, and what the last one said */
+    char asked[256];                     /* model task complexity budget session allowed[0] */
     char body[4096];
 } fake_state;
 
@@ -122,6 +123,39 @@ static const sv_actor fake_router = {.name = "router",
                                      .doc = "stands in the router's place",
                                      .methods = methods,
                                      .n_methods = 1};
+
+/* ---- the cache ---- */
+
+static int kept(sv_call *call, const void *request)
+{
+    const cache_complete_req *q = request;
+    router_complete_head head = {.http_status = 200,
+                                 .content_type = sv_cstr("application/json"),
+                                 .provider = sv_cstr("fake"),
+                                 .model = sv_cstr("up"),
+                                 .cache = sv_cstr("hit"),
+                                 .whole = true};
+    atomic_fetch_add(&fake->kept, 1);
+    atomic_store(&fake->own, q->own);
+    atomic_store(&fake->keyed, sv_call_key(call).n > 0);
+    atomic_store(&fake->keep_s, (int)q->keep_s);
+    return sv_reply_with(call, &head,
+                         sv_cstr("{\"choices\":[{\"message\":{\"content\":\"kept\"},"
+                                 "\"finish_reason\":\"stop\"}]}"));
+}
+
+static const sv_method cache_methods[] = {{.name = "complete",
+                                           .request = &cache_complete_req_msg,
+                                           .reply = &router_complete_head_msg,
+                                           .handler = kept,
+                                           .max_request = 4 << 20,
+                                           .doc = "Has it."}};
+
+static const sv_actor fake_cache = {.name = "cache",
+                                    .version = "1",
+                                    .doc = "stands in the cache's place",
+                                    .methods = cache_methods,
+                                    .n_methods = 1};
 
 /* ---- a client ---- */
 
@@ -513,6 +547,30 @@ static void stopped_in_the_middle(void **state)
     assert_true(shows(&anna, id, "\"state\":\"complete\",\"text\":\"one two\""));
 }
 
+/* Kept by task and for the user alone; when it is lost the router is asked. */
+static void through_the_cache(void **state)
+{
+    (void)state;
+    client k = {.hold = false};
+    workspace_chat_req q = {.task_type = sv_cstr("translate"), .temperature = -1};
+    pid_t cache = kit_start(&fake_cache, "cache", 1);
+    until_there("cache.ping");
+    atomic_store(&fake->calls, 0);
+    assert_int_equal(ask(&k, &anna, q, "hi"), 0);
+    assert_non_null(strstr(k.bytes.p, "{\"response\":\"kept\","));
+    assert_non_null(strstr(k.bytes.p, "\"cached\":\"hit\""));
+    forget(&k);
+    assert_int_equal(atomic_load(&fake->kept), 1);
+    assert_int_equal(atomic_load(&fake->calls), 0);
+    assert_true(atomic_load(&fake->own));
+    assert_true(atomic_load(&fake->keyed));
+    assert_int_equal(atomic_load(&fake->keep_s), 0);
+    kit_kill(cache);
+    assert_int_equal(ask(&k, &anna, q, "hi"), 0);
+    assert_non_null(strstr(k.bytes.p, "{\"response\":\"one two\","));
+    forget(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -523,6 +581,7 @@ int main(void)
         cmocka_unit_test_setup(a_slow_client, open_gate),
         cmocka_unit_test_setup(killed_in_the_middle, open_gate),
         cmocka_unit_test_setup(stopped_in_the_middle, open_gate),
+        cmocka_unit_test_setup(through_the_cache, open_gate),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

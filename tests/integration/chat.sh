@@ -168,6 +168,32 @@ refused "a body that is none" '[1]' 400 ''
 check "a NUL" same "$(talk '{"message":"a\u0000b"}')" 400
 check "bytes that are no text" same "$(talk "$(printf '{"message":"\xff\xfe"}')")" 400
 check "the same field twice" same "$(talk '{"message":"a","message":"b"}')" 400
+
+# ---- other users, keys ----
+OPERATORS=$(curl -s "$URL/api/chat/sessions" | jq -r '.sessions[0].id')
+PASSWORD='seven calm otters'
+for who in anna bob; do echo "$PASSWORD" | "$BIN/samovar" user add $who@example.org ${ADMIN---admin} --password-stdin > /dev/null; ADMIN=; done
+login() { curl -s -H 'content-type: application/json' -d "{\"email\":\"$1@example.org\",\"password\":\"$PASSWORD\"}" "$URL/api/auth/login" | jq -r .access_token; }
+ANNA=$(login anna) BOB=$(login bob)
+as() { curl -s -o "$WORK/body" -w '%{http_code}' -H "authorization: Bearer $1" -H 'content-type: application/json' "${@:3}" "$URL$2"; }
+check "a user has sessions of her own" same "$(as "$ANNA" /api/chat -d '{"message":"mine","session_id":"new","model":"sim,echo=1"}') $(body '.session_id | length')" "200 36"
+HERS=$(body .session_id)
+for id in "$HERS" "$OPERATORS"; do
+    check "another user does not find it, nor goes on with it" same \
+        "$(as "$BOB" "/api/chat/sessions/$id") $(as "$BOB" /api/chat -d "{\"message\":\"x\",\"session_id\":\"$id\"}") $(as "$BOB" /api/chat/stream -d "{\"message\":\"x\",\"session_id\":\"$id\"}")" "404 404 404"
+    check "nor changes or deletes it" same "$(as "$BOB" "/api/chat/sessions/$id" -X PATCH -d '{"title":"x"}') $(as "$BOB" "/api/chat/sessions/$id" -X DELETE)" "404 404"
+done
+check "it is hers still" same "$(as "$ANNA" "/api/chat/sessions/$HERS") $(body '[.session.title,(.messages | length)] | @json')" '200 ["mine",2]'
+check "nobody without an account" same "$(curl -s -o /dev/null -w '%{http_code}' -H 'content-type: application/json' -d '{"message":"x"}' "$URL/api/chat")" 401
+as "$BOB" /api/keys -d '{"name":"small","scopes":["chat"],"models":["sim-small"]}' > /dev/null
+KEY=$(body .key)
+check "a key's models hold for the named one" same "$(as "$KEY" /api/chat -d '{"message":"x","model":"sim-large"}') $(code)" "403 model.not_allowed"
+for i in 1 2 3; do as "$KEY" /api/chat -d "{\"message\":\"think hard about $i\",\"complexity\":\"high\"}"; body .model; done > "$WORK/chosen"
+check "and for what auto chooses" same "$(sort -u "$WORK/chosen" | tr '\n' ' ')" "200sim-small "
+as "$BOB" /api/chat/sessions -d '{"model":"sim-large"}' > /dev/null
+check "also for a session's own model" same "$(as "$KEY" /api/chat -d "{\"message\":\"x\",\"session_id\":\"$(body .session.id)\"}") $(code)" "403 model.not_allowed"
+as "$BOB" /api/keys -d '{"name":"reader","scopes":["read"]}' > /dev/null
+check "a key without the scope" same "$(as "$(body .key)" /api/chat -d '{"message":"x"}') $(code)" "403 auth.scope_needed"
 check "the platform is well" same "$(curl -s -o /dev/null -w '%{http_code}' "$URL/readyz")" 200
 platform_down
 check "everything ends in peace" same "$UP_EXIT" 0

@@ -139,8 +139,8 @@ static void what_is_no_stream(void **state)
         "data: {\"choices\":[{\"delta\":{\"content\":5}}]}\n\n",
         "data: {\"choices\":[{\"delta\":{\"content\":[5,{\"text\":[]}]},\"finish_reason\":7}]}\n\n",
         "data\n\nevent: x\n\n\n\n",
-        "data: {\"choices\":[{\"finish_reason\":\"a very long reason that nobody would "
-        "give\"}]}\n\n"};
+        ("data: {\"choices\":[{\"finish_reason\":\"a very long reason that nobody would "
+         "give\"}]}\n\n")};
     heard h = {.said = ""};
     chat_reader r;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -1,9 +1,9 @@
 /*  model_cache.h - which requests to models may be answered from the cache, and how they are put to it.
  *
  *  A request may be when it says so: with temperature 0, with Cache-Control: max-age=SECONDS, with
- *  x-samovar-semantic, or by its API key (cache_seconds). Cache-Control: no-store takes it out, no-cache asks for a new answer that is
- *  kept, private keeps it to the user alone. Races, answers of several models and bodies above
- *  CACHE_BODY_BYTES are never kept.
+ *  x-samovar-semantic, or by its API key (cache_seconds). Cache-Control: no-store takes it out,
+ *  no-cache asks for a new answer that is kept, private keeps it to the user alone. Races, answers of
+ *  several models and bodies above CACHE_BODY_BYTES are never kept.
  *  Thread: any.   Ownership: the result borrows from the request.   Errors: none. */
 #ifndef EDGE_MODEL_CACHE_H
 #define EDGE_MODEL_CACHE_H

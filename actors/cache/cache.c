@@ -8,9 +8,10 @@
 #include "metrics.h"
 #include "uuid.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
-enum { TICK_MS = 1000, SLOTS = 16384 };
+enum { TICK_MS = 1000, SLOTS = 16384, LARGE_BYTES = 256 << 10 };
 
 static uint64_t now_ms(sv_call *call)
 {
@@ -37,6 +38,8 @@ static int init(sv_process *process, void **state, sv_error *err)
 {
     cache *c = calloc(1, sizeof *c);
     if (c == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    /* A hundred callers of one large answer have a copy each until it is sent: that memory goes back. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     uint32_t most = (uint32_t)config_int(sv_config(process), "cache.limit_counters"), epoch;
     uuid_random(&epoch, sizeof epoch);
     c->process = process;

@@ -16,7 +16,7 @@ typedef struct cache {
     limit_core *limits;
     struct budget_owner *budgets; /* budget_store.h */
     struct answer_cache *answers; /* answer_cache.h */
-    limit_core_stats told; /* what the metrics have heard */
+    limit_core_stats told;        /* what the metrics have heard */
 } cache;
 
 extern const sv_actor cache_actor;

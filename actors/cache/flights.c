@@ -373,7 +373,8 @@ flight *flight_rekey(flight *f, const char *key)
     }
     memcpy(f->key, key, CACHE_KEY);
     f->id = id_of(key);
-    if (idmap_get(&f->in->map, &f->id) == NULL) f->listed = idmap_put(&f->in->map, &f->id, f) == 0;
+    if (f->keep && idmap_get(&f->in->map, &f->id) == NULL)
+        f->listed = idmap_put(&f->in->map, &f->id, f) == 0;
     return f;
 }
 

@@ -647,6 +647,43 @@ static void the_same_meaning(void **state)
     once(&like, "miss");
 }
 
+/* Kept like others, but for its words only; and one that is cleared while its meaning is asked. */
+static void some_are_for_their_words_only(void **state)
+{
+    (void)state;
+    question q = {.model = "translate", .text = "good morning", .org = "o1", .semantic = true};
+    once(&q, "miss");
+    once(&q, "hit");
+    q.text = "good mornings";
+    once(&q, "miss");
+    assert_int_equal(calls(), 2);
+    client k;
+    q = (question){.model = "m", .text = "cleared", .org = "o1", .semantic = true};
+    int asked = meanings();
+    atomic_store(&fake->understands, 0);
+    ask(&k, &q);
+    UNTIL(meanings() == asked + 1);
+    cleared("m", "", false, 0);
+    atomic_store(&fake->go, 0);
+    atomic_store(&fake->understands, 1);
+    UNTIL(calls() == 3);
+    question words = q;
+    words.semantic = false;
+    client other;
+    ask(&other, &words);
+    UNTIL(calls() == 4); /* who comes after the clearing has no part in it */
+    cleared("m", "", false, 0);
+    atomic_store(&fake->go, 1);
+    wait_for(&k);
+    came(&k, "miss");
+    forget(&k);
+    wait_for(&other);
+    came(&other, "miss");
+    forget(&other);
+    once(&q, "miss"); /* nothing of it was kept */
+    once(&q, "hit");
+}
+
 static void a_hundred_of_the_same_meaning(void **state)
 {
     (void)state;
@@ -890,6 +927,7 @@ int main(void)
         cmocka_unit_test_setup(an_error_is_everybodys, begin),
         cmocka_unit_test_setup(the_router_dies, begin),
         cmocka_unit_test_setup(the_same_meaning, begin),
+        cmocka_unit_test_setup(some_are_for_their_words_only, begin),
         cmocka_unit_test_setup(a_hundred_of_the_same_meaning, begin),
         cmocka_unit_test_setup(the_words_are_asked_for_meanwhile, begin),
         cmocka_unit_test_setup(nobody_says_what_it_means, begin),

@@ -100,13 +100,14 @@ static int complete(sv_call *call, const void *request)
     char model[64], up[80], text[256];
     snprintf(model, sizeof model, "%.*s", SV_FMT(q->model));
     snprintf(up, sizeof up, "up-%s", model);
+    const char *task = strcmp(model, "translate") == 0 ? "translate" : "chat";
     bool tools = strcmp(model, "tools") == 0, cut = strcmp(model, "cut") == 0;
     router_complete_head head = {.http_status = strcmp(model, "refusal") == 0 ? 400 : 200,
                                  .content_type = sv_cstr("application/json"),
                                  .provider = sv_cstr("fake"),
                                  .model = sv_cstr(up),
                                  .attempts = 1,
-                                 .task = sv_cstr("chat"),
+                                 .task = sv_cstr(task),
                                  .priced = true,
                                  .price = 7,
                                  .prompt_tokens = 5,

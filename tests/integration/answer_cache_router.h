@@ -1,6 +1,6 @@
 /*  answer_cache_router.h - a router for tests of the cache, in a process of its own that shares `fake`
  *  with the test. What it answers is in the model's name: error, denied, refusal (status 400), tools, cut,
- *  half and large (bytes), long (a long stream), anything else a short answer.
+ *  half and large (bytes), long (a long stream), translate (its task), anything else a short answer.
  *  Streams begin at once; every answer waits for `go`. To the endpoint embeddings it answers how often
  *  each letter occurs in the text. */
 #ifndef ANSWER_CACHE_ROUTER_H

@@ -402,7 +402,8 @@ int cmd_usage(int argc, char **argv)
         "routers.\n"
         "Prices are those of router.prices at the time of each request.",
         "json keys: by, rows (name, requests, errors, cancelled, counted, priced, tokens by kind,\n"
-        "           price, latency_us, first_token_us, first_tokens, estimated, cache_write_tokens, hedges), total, routers, failed\n"
+        "           price, latency_us, first_token_us, first_tokens, estimated, "
+        "cache_write_tokens, hedges), total, routers, failed\n"
         "examples:\n"
         "  samovar usage --by model --from 2030-01-01\n"
         "  samovar usage --check\n"

@@ -175,9 +175,9 @@ static edge_call *call_begin(edge *e, http_exchange *x)
     x->data = c;
     x->on_over = call_over;
     const http_request *r = x->request;
-    c->anthropic = begins(r->path, "/v1/messages") ||
-                   (begins(r->path, "/v1/models") &&
-                    http_header_get(r, "anthropic-version", NULL).n > 0);
+    c->anthropic =
+        begins(r->path, "/v1/messages") ||
+        (begins(r->path, "/v1/models") && http_header_get(r, "anthropic-version", NULL).n > 0);
     c->openai = !c->anthropic && begins(r->path, "/v1/");
     c->responses = begins(r->path, "/v1/responses");
     c->ollama = begins(r->path, "/ollama/");

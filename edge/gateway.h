@@ -48,7 +48,7 @@ typedef struct edge {
     uint32_t request_ms;
     uint64_t opened_us;
     size_t output_bytes, answer_bytes, model_bytes;
-    int64_t keep_s; /* of answers that may be kept */
+    int64_t keep_s;   /* of answers that may be kept */
     loop_timer early; /* until identities are known */
     bool stopping;    /* the bus is closed: streams are gone without `done` */
     bool held;        /* sv_hold for the drain */

@@ -14,8 +14,8 @@ enum { MODEL_BYTES = 256, BUDGET_MOST = 1000000 };
 
 typedef struct endpoint_row {
     const char *name;
-    const char *needs;      /* the member without which it is nothing */
-    bool list;              /* that one is an array, not just anything */
+    const char *needs; /* the member without which it is nothing */
+    bool list;         /* that one is an array, not just anything */
     bool streams, default_stream;
 } endpoint_row;
 
@@ -108,8 +108,9 @@ static int read_models(model_request *m, const fields *f, sv_error *err)
     json_value v;
     bool named = !absent(f->model);
     if (!named && f->models.type != JSON_ARRAY)
-        return sv_fail(err, SV_E_MISSING_FIELD, "model",
-                       "\"model\" is missing; GET /v1/models lists what there is, \"auto\" chooses.");
+        return sv_fail(
+            err, SV_E_MISSING_FIELD, "model",
+            "\"model\" is missing; GET /v1/models lists what there is, \"auto\" chooses.");
     if (!absent(f->models) && f->models.type != JSON_ARRAY)
         return sv_fail(err, SV_E_WRONG_TYPE, "models", "\"models\" must be an array of strings.");
     int rc = named ? read_name(m, f->model, "model", &at[0], &n[0], err) : 0;
@@ -122,8 +123,7 @@ static int read_models(model_request *m, const fields *f, sv_error *err)
         if ((rc = read_name(m, v, "models", &at[places], &n[places], err))) return rc;
         places++;
     }
-    if (places == 0)
-        return sv_fail(err, SV_E_MISSING_FIELD, "model", "\"models\" names no model.");
+    if (places == 0) return sv_fail(err, SV_E_MISSING_FIELD, "model", "\"models\" names no model.");
     for (size_t i = 1; i < places; i++)
         m->list[i - 1] = (sv_str){m->text.p + at[i], (uint32_t)n[i]};
     m->req.model = (sv_str){m->text.p + at[0], (uint32_t)n[0]};
@@ -193,8 +193,8 @@ static int read_body(const endpoint_row *e, model_request *m, sv_error *err)
                        &m->req.include_usage, err);
         if (rc) return rc;
     }
-    m->zero_temperature = f.temperature.type == JSON_NUMBER &&
-                          json_number(f.temperature, &t) == 0 && t == 0;
+    m->zero_temperature =
+        f.temperature.type == JSON_NUMBER && json_number(f.temperature, &t) == 0 && t == 0;
     bool own = f.models.type != JSON_NONE;
     if (own && (rc = read_mode(m, f.mode, err))) return rc;
     if (own && (rc = cut_out(m, "models", err))) return rc;

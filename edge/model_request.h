@@ -37,10 +37,10 @@ typedef struct model_request {
     sv_str body;
     bool zero_temperature; /* said to be 0 */
     bool explain;          /* x-samovar-explain: the answer's headers say how it was made */
-    bool semantic;         /* x-samovar-semantic: an answer to a question of the same meaning will do */
+    bool semantic; /* x-samovar-semantic: an answer to a question of the same meaning will do */
     /* Cache-Control */
     bool no_store, no_cache;
-    bool own_only; /* private */
+    bool own_only;     /* private */
     int64_t max_age_s; /* -1: not said */
     buf text, cut;
     sv_str list[MODEL_LIST];

@@ -103,11 +103,11 @@ static const char jwks_answer[] =
 
 /* What /api/usage takes; texts of filters are those of the ledger. */
 #define USAGE_FILTER(name, what)                                                                   \
-    ",{\"name\":\"" name "\",\"in\":\"query\",\"description\":\"" what                              \
+    ",{\"name\":\"" name "\",\"in\":\"query\",\"description\":\"" what                             \
     "\",\"schema\":{\"type\":\"string\"}}"
 #define USAGE_PARAMETERS                                                                           \
-    "{\"name\":\"by\",\"in\":\"query\",\"description\":\"What a row is about; day unless said.\","     \
-    "\"schema\":{\"type\":\"string\",\"enum\":[\"day\",\"model\",\"provider\",\"key\",\"user\"," \
+    "{\"name\":\"by\",\"in\":\"query\",\"description\":\"What a row is about; day unless said.\"," \
+    "\"schema\":{\"type\":\"string\",\"enum\":[\"day\",\"model\",\"provider\",\"key\",\"user\","   \
     "\"org\"]}}" USAGE_FILTER("from", "First day, UTC: 2030-01-31.")                               \
         USAGE_FILTER("to", "Last day, included.") USAGE_FILTER("org", "Only this organization.")   \
             USAGE_FILTER("key", "Only this API key.") USAGE_FILTER("user", "Only this user.")      \

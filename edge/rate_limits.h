@@ -43,7 +43,7 @@
 #include "message.h"
 
 enum {
-    LIMITS_WAITING = 256,
+    LIMITS_WAITING = 2048, /* a crowd that comes at once with one key */
     LIMITS_WAIT_US = 1000000,
     LIMITS_AWAY_US = 1000000, /* between tries while the owner is away */
     LIMITS_TICK_MS = 500

@@ -18,9 +18,10 @@ typedef struct reply_hints {
     bool no_retry;           /* x-should-retry: false */
     const char *allow;       /* Allow */
     bool authenticate;       /* WWW-Authenticate */
-    const router_complete_head *head; /* of a model's answer; for headers that say how it was made */
-    bool explain;                     /* ... all of them */
-    bool preflight;          /* a page of another site asks whether it may */
+    const router_complete_head
+        *head;      /* of a model's answer; for headers that say how it was made */
+    bool explain;   /* ... all of them */
+    bool preflight; /* a page of another site asks whether it may */
 } reply_hints;
 
 void reply_whole(edge_call *c, int status, const char *content_type, sv_str body,

@@ -168,7 +168,8 @@ static int tell_prompts(store_tx *tx, const char *org, bool on)
 {
     buf data;
     buf_init(&data, 256);
-    int rc = on ? message_encode(&auth_org_settings_msg, &(auth_org_settings){.log_prompts = true}, &data)
+    int rc = on ? message_encode(&auth_org_settings_msg, &(auth_org_settings){.log_prompts = true},
+                                 &data)
                 : 0;
     if (rc == 0) rc = feed_put(tx, "org", sv_cstr(org), sv_cstr(org), buf_str(&data));
     buf_free(&data);

@@ -116,8 +116,7 @@ const store_table auth_feed_table = {.name = "feed",
                                      .key = "sequence",
                                      .expires = "expires",
                                      INDEXES(feed_indexes)};
-const store_table auth_feed_head = {
-    .name = "feed_head", .row = &feed_head_row_msg, .key = "id"};
+const store_table auth_feed_head = {.name = "feed_head", .row = &feed_head_row_msg, .key = "id"};
 
 static const store_table *const tables[] = {&auth_revocations_table,
                                             &auth_revocation_head,

@@ -49,8 +49,12 @@ static void look_at_choices(json_value choices, chunk *ret)
     json_value choice, v;
     sv_str key;
     if (choices.type != JSON_ARRAY) return;
+    bool content = ret->content;
     while (json_next_element(choices, &at, &choice)) {
+        int64_t index = 0;
+        bool ended = false;
         n++;
+        ret->content = false;
         for (size_t in = 0; json_next_member(choice, &in, &key, &v);) {
             if (sv_str_is(key, "delta") || sv_str_is(key, "message")) {
                 look_at_message(v, ret);
@@ -58,10 +62,17 @@ static void look_at_choices(json_value choices, chunk *ret)
                 look_at_text(v, ret);
             } else if (sv_str_is(key, "finish_reason") && v.type == JSON_STRING) {
                 if (!ret->finished) ret->why = finish_of(v);
-                ret->finished = true;
+                ret->finished = ended = true;
+            } else if (sv_str_is(key, "index") && v.type == JSON_NUMBER) {
+                json_int(v, &index);
             }
         }
+        uint64_t bit = (uint64_t)1 << ((uint64_t)index & 63);
+        if (ret->content) ret->begun |= bit;
+        if (ended) ret->ended |= bit;
+        content = content || ret->content;
     }
+    ret->content = content;
     ret->no_choices = n == 0;
 }
 
@@ -171,6 +182,18 @@ uint32_t answer_retry_after_ms(sv_str header, uint64_t unix_us)
     if (end == NULL || *end) return 0;
     int64_t left_ms = ((int64_t)timegm(&tm) - (int64_t)(unix_us / 1000000)) * 1000;
     return left_ms <= 0 ? 0 : left_ms > RETRY_MAX_MS ? RETRY_MAX_MS : (uint32_t)left_ms;
+}
+
+uint32_t answer_pause_ms(sv_str ms, sv_str header, uint64_t unix_us)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ms.n; i++) {
+        if (ms.p[i] < '0' || ms.p[i] > '9' || n > RETRY_MAX_MS)
+            return answer_retry_after_ms(header, unix_us);
+        n = n * 10 + (uint32_t)(ms.p[i] - '0');
+    }
+    if (n > 0) return n < RETRY_MAX_MS ? n : RETRY_MAX_MS;
+    return answer_retry_after_ms(header, unix_us);
 }
 
 bool answer_type_is(sv_str content_type, const char *type)

@@ -15,6 +15,7 @@ typedef struct chunk {
     bool object;      /* it is a JSON object */
     bool finished;    /* some choice has a finish_reason */
     llm_finish why;   /* the first one */
+    uint64_t begun, ended; /* bits of choices, by index modulo 64: with content, with finish_reason */
     bool no_choices;  /* "choices" is there and empty */
     bool content;     /* some delta has text, reasoning or a tool call */
     bool tools;       /* a tool call */
@@ -38,6 +39,8 @@ int answer_put_error(buf *out, const char *message, const char *type, const char
 int answer_error_status(json_value error);
 /* Retry-After in seconds or as a date; ms, at most an hour; 0 when it says nothing. */
 uint32_t answer_retry_after_ms(sv_str header, uint64_t unix_us);
+/* The same, with retry-after-ms, which counts where it is a number. */
+uint32_t answer_pause_ms(sv_str ms, sv_str header, uint64_t unix_us);
 /* True for media type `type`, whatever its parameters. */
 bool answer_type_is(sv_str content_type, const char *type);
 

@@ -16,7 +16,8 @@ static bool has_tool(const llm_request *q, sv_str name)
 static one_call *find(calls *c, uint32_t choice, int64_t at)
 {
     for (uint32_t i = c->n; i > 0; i--)
-        if (c->items[i - 1].choice == choice && c->items[i - 1].index == at) return &c->items[i - 1];
+        if (c->items[i - 1].choice == choice && c->items[i - 1].index == at)
+            return &c->items[i - 1];
     return NULL;
 }
 
@@ -38,7 +39,8 @@ void calls_arguments(calls *c, uint32_t choice, int64_t at, sv_str inside)
     if (one && c->bytes <= LLM_ARGUMENTS_BYTES) buf_put(&one->arguments, inside.p, inside.n);
 }
 
-static void look_at_call(calls *c, const llm_request *q, uint32_t choice, int64_t at, json_value call)
+static void look_at_call(calls *c, const llm_request *q, uint32_t choice, int64_t at,
+                         json_value call)
 {
     json_value number = json_get(call, "index"), function = json_get(call, "function"), v;
     if (number.type == JSON_NUMBER) json_int(number, &at);

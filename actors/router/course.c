@@ -113,7 +113,6 @@ static void plan_hedge(relay *r, const leg *l)
      * those that are stuck need. */
     wait_us += (uint64_t)((double)wait_us * HEDGE_PATIENCE * (1 - o->hedge_credit / HEDGE_BURST));
     if (wait_us < HEDGE_LEAST_MS * 1000) wait_us = HEDGE_LEAST_MS * 1000;
-    r->hedge_us = wait_us;
     loop_timer_set(o->loop, &r->hedge_timer, wait_us, on_hedge, r);
 }
 
@@ -133,12 +132,7 @@ static void on_hedge(void *arg)
     uint32_t place, key;
     uint64_t until_us;
     sv_error err = {0};
-    if (r->winner || under_way(r) != 1 || r->made >= o->attempts) return;
-    if (o->hedge_credit < 1) {
-        r->hedge_us *= 2;
-        loop_timer_set(o->loop, &r->hedge_timer, r->hedge_us, on_hedge, r);
-        return;
-    }
+    if (r->winner || under_way(r) != 1 || o->hedge_credit < 1 || r->made >= o->attempts) return;
     if (!find_next(r, r->place + 1, &place, &key, &until_us) || until_us) {
         place = r->place;
         if (!key_left(r, place, &key) || rests(r, place, key, &until_us)) return;
@@ -281,7 +275,7 @@ static step after_limit(const relay *r, const leg *l, uint32_t *wait_ms)
     uint32_t key, tries = r->tries[l->place];
     if (key_left(r, l->place, &key)) return STEP_KEY;
     bool others = another_left(r, l->place);
-    uint32_t backoff = RATE_MS << (tries < 5 ? tries - 1 : 4);
+    uint32_t backoff = (uint32_t)RATE_MS << (tries < 5 ? tries - 1 : 4);
     if (backoff > RATE_MOST_MS) backoff = RATE_MOST_MS;
     *wait_ms = l->retry_after_ms ? l->retry_after_ms : jitter(backoff);
     if (others && (tries > 1 || *wait_ms > WAIT_SHORT_MS)) return STEP_NEXT;
@@ -293,7 +287,8 @@ static step after_stumble(const relay *r, const leg *l, uint32_t *wait_ms)
 {
     uint32_t tries = r->tries[l->place], most = l->status == 200 ? 2 : STUMBLES;
     bool others = another_left(r, l->place);
-    *wait_ms = l->retry_after_ms ? l->retry_after_ms : jitter(AGAIN_MS << (tries < 5 ? tries : 5));
+    *wait_ms = l->retry_after_ms ? l->retry_after_ms
+                                 : jitter((uint32_t)AGAIN_MS << (tries < 5 ? tries : 5));
     if (others) return tries > 1 || *wait_ms > WAIT_SHORT_MS ? STEP_NEXT : STEP_AGAIN;
     return tries < most && *wait_ms <= WAIT_MOST_MS ? STEP_AGAIN : STEP_STOP;
 }

@@ -13,7 +13,8 @@
 enum {
     TTL_MARGIN_MS = 50, /* to say so before the bus does */
     TOKEN_MS = 30,      /* a plain answer comes when its last token is made: time for each */
-    PLAIN_TOKENS = 2000 /* when the client does not say how many it wants */
+    PLAIN_TOKENS = 2000, /* when the client does not say how many it wants */
+    TOKENS_MOST = 100000000 /* of one answer; a provider that tells of more is not believed */
 };
 
 static const char json_media[] = "application/json";
@@ -171,10 +172,12 @@ static void on_head(void *arg, const http_head *head)
     l->status = head->status;
     l->first_byte_us = http_first_byte_us(l->transfer);
     l->retry_after_ms =
-        answer_retry_after_ms(head->retry_after, loop_unix_us(l->relay->router->loop));
+        answer_pause_ms(head->retry_after_ms, head->retry_after,
+                        loop_unix_us(l->relay->router->loop));
     if (head->content_type.n < sizeof l->content_type)
         snprintf(l->content_type, sizeof l->content_type, "%.*s", SV_FMT(head->content_type));
-    if (head->request_id.n < sizeof l->upstream_id)
+    if (head->request_id.n < sizeof l->upstream_id &&
+        !provider_in(l->who->provider, head->request_id))
         snprintf(l->upstream_id, sizeof l->upstream_id, "%.*s", SV_FMT(head->request_id));
     bool good = head->status == 200;
     l->events = l->relay->stream && good && (l->way == LEG_PASS || l->way == LEG_TRANSLATE) &&
@@ -403,6 +406,7 @@ void leg_estimate(leg *l)
 {
     tokens *t = &l->tokens;
     int64_t made = (int64_t)(l->text_bytes + 3) / 4;
+    if (t->known && (t->prompt > TOKENS_MOST || t->completion > TOKENS_MOST)) *t = (tokens){0};
     if (t->estimated || (l->text_bytes == 0 && !l->content)) return;
     if (t->known && (l->finished || l->done || !l->events || t->completion >= made)) return;
     if (!t->known) t->prompt = l->relay->features.prompt_tokens;

@@ -66,7 +66,8 @@ static int on_failed(leg *l, const llm_event *e)
     if (f->status == 503 || f->status == 529) f->kind = LLM_FAIL_OVERLOAD;
     if (f->status == 400) f->kind = LLM_FAIL_REQUEST;
     l->error_seen = true;
-    if (l == l->relay->winner) return 0;
+    if (l == l->relay->winner)
+        return provider_in(l->who->provider, e->text) ? SV_E_PROVIDER_REFUSED : 0;
     l->early_error = true;
     l->status = f->status;
     return SV_E_PROVIDER_REFUSED;
@@ -83,6 +84,8 @@ static void keep_name(leg *l, sv_str name)
 static int watch(leg *l, const llm_event *e)
 {
     if (e->kind == LLM_FAILED) return on_failed(l, e);
+    uint64_t bit = (uint64_t)1 << (e->choice & 63);
+    if (e->kind == LLM_FINISH) l->ended |= bit;
     if (e->kind == LLM_FINISH && (e->choice == 0 || !l->finished)) {
         l->finished = true;
         l->finish = e->finish;
@@ -100,7 +103,10 @@ static int watch(leg *l, const llm_event *e)
     if (e->kind != LLM_OPAQUE) prompt_log_keep(l, e->kind == LLM_CALL ? e->name : e->text);
     l->text_bytes += e->text.n;
     keep_said(l, e);
-    if (e->text.n || e->kind == LLM_CALL) l->content = true;
+    if (e->text.n || e->kind == LLM_CALL) {
+        l->content = true;
+        l->begun |= bit;
+    }
     return 0;
 }
 
@@ -139,6 +145,7 @@ static int watch_chunk(leg *l, sv_str data, sse_verdict *verdict)
             buf_put(&l->collected, data.p, data.n);
             return SV_E_PROVIDER_REFUSED;
         }
+        if (provider_in(l->who->provider, data)) return SV_E_PROVIDER_REFUSED;
     }
     if (c.id.type == JSON_STRING && l->answer_id[0] == 0 && c.id.raw.n < sizeof l->answer_id)
         snprintf(l->answer_id, sizeof l->answer_id, "%.*s", SV_FMT(llm_inside(c.id)));
@@ -150,6 +157,8 @@ static int watch_chunk(leg *l, sv_str data, sse_verdict *verdict)
     l->text_bytes += c.text_bytes;
     if (c.finished && !l->finished) l->finish = c.why;
     l->finished = l->finished || c.finished;
+    l->begun |= c.begun;
+    l->ended |= c.ended;
     answer_tokens(c.usage, &l->tokens);
     bool extra = c.no_choices && c.usage.type != JSON_NONE;
     l->usage_passed = l->usage_passed || extra;
@@ -159,9 +168,17 @@ static int watch_chunk(leg *l, sv_str data, sse_verdict *verdict)
 
 /* ---- the end ---- */
 
+/* One of several choices may have ended while another goes on. */
+static bool all_ended(const leg *l)
+{
+    return l->finished && (l->begun & ~l->ended) == 0;
+}
+
 static void on_tail(void *arg)
 {
-    leg_read_close(arg);
+    leg *l = arg;
+    l->tail_set = false;
+    if (l->done || all_ended(l)) leg_read_close(l);
 }
 
 static bool is_last(const leg *l, sv_str type)
@@ -342,7 +359,7 @@ bool leg_read_bytes(leg *l, sv_str bytes)
         return false;
     }
     if (l->content && r->winner == NULL && !course_content(l)) return false;
-    if (l->finished || l->done) mind_the_end(l);
+    if (all_ended(l) || l->done) mind_the_end(l);
     if (l->done && r->winner == l) {
         loop_timer_stop(r->router->loop, &l->first);
         leg_settle(l, l->error_seen ? SV_E_PROVIDER_REFUSED : 0, true);
@@ -365,15 +382,16 @@ void leg_read_end(leg *l, int code, const sv_error *why)
                               &complete);
         l->finished = l->finished || complete;
     }
+    bool ended = all_ended(l);
     int sent = rc ? 0 : flush(l);
     if (sent) l->stop_code = sent;
     if (rc || sent)
         stopped(l, rc ? rc : 1);
-    else if (l->done || (l->error_seen && code == 0) || (l->finished && l->content))
+    else if (l->done || (l->error_seen && code == 0) || (ended && l->content))
         leg_read_close(l);
     else if (code)
         course_failed(l, code, why);
-    else if (l->finished)
+    else if (ended)
         leg_read_close(l);
     else {
         sv_error words = {0};

@@ -31,29 +31,30 @@ enum {
     MODEL_CAN_TOOLS = 1,
     MODEL_CAN_SEE = 2,
     MODEL_CAN_HEAR = 4,
-    MODEL_CAN_JSON = 8,    /* structured output by schema */
-    MODEL_CAN_THINK = 16,  /* reasoning can be asked for */
+    MODEL_CAN_JSON = 8,   /* structured output by schema */
+    MODEL_CAN_THINK = 16, /* reasoning can be asked for */
     MODEL_CAN_PREFILL = 32,
     MODEL_CAN_FILES = 64,
-    MODEL_CAN_EMBED = 128, /* an embedding model, and none for chats */
+    MODEL_CAN_EMBED = 128,         /* an embedding model, and none for chats */
     MODEL_COMPLETION_TOKENS = 256, /* wants max_completion_tokens */
-    MODEL_ADAPTIVE = 512 /* Anthropic: thinks by effort, takes schemas natively */
+    MODEL_ADAPTIVE = 512           /* Anthropic: thinks by effort, takes schemas natively */
 };
 
 /* Micro-units of the currency per million tokens. */
 typedef struct model_price {
     bool known;
     int64_t input, output, cached, cache_write, cache_write_1h;
-    int64_t long_from;               /* prompts of more tokens than this cost ... ; 0: no such tier */
+    int64_t long_from; /* prompts of more tokens than this cost ... ; 0: no such tier */
     int64_t long_input, long_output; /* ... this, and cached in the same proportion */
 } model_price;
 
 typedef struct model_info {
-    const char *id; /* canonical: gpt-4o-mini; "" where nothing is known */
+    const char *id;               /* canonical: gpt-4o-mini; "" where nothing is known */
     int64_t context, output_most; /* tokens; 0: not known */
     unsigned can;
-    bool known;     /* false: neither the file nor the operator tells more than a price */
-    uint8_t rank;   /* of its maker's class: 1 tiny, 2 small, 3 middle, 4 large, 5 top; 0: not known */
+    bool known; /* false: neither the file nor the operator tells more than a price */
+    uint8_t
+        rank; /* of its maker's class: 1 tiny, 2 small, 3 middle, 4 large, 5 top; 0: not known */
     model_price price;
     float quality[TASKS]; /* 0..1, 0.5 where nothing is known */
 } model_info;

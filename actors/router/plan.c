@@ -87,7 +87,8 @@ void planner_answered(planner *p, const plan_ask *ask, const candidate *c)
         }
         if (s[i].conversation == 0 || (to->conversation && s[i].at_us < to->at_us)) to = &s[i];
     }
-    *to = (sticky){conversation, plan_where(provider_tag(c->provider), sv_cstr(c->model)), ask->now_us};
+    *to = (sticky){conversation, plan_where(provider_tag(c->provider), sv_cstr(c->model)),
+                   ask->now_us};
 }
 
 /* ---- candidates ---- */
@@ -187,7 +188,8 @@ static void order(planning *g, uint32_t from)
     if (g->plan->n < from + 2) return;
     for (uint32_t i = from; i < g->plan->n; i++) {
         sv_str name = sv_cstr(c[i].model);
-        bool stays = g->stays_with && plan_where(provider_tag(c[i].provider), name) == g->stays_with;
+        bool stays =
+            g->stays_with && plan_where(provider_tag(c[i].provider), name) == g->stays_with;
         rank[i] = (plan_is_open(g, c[i].provider, name) ? 4u : 0u) +
                   (plan_fits_origin(g, c[i].provider) ? 0u : 2u) + (stays ? 0u : 1u);
         if (stays) c[i].why = "sticky";

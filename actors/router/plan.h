@@ -24,29 +24,29 @@
 enum { PLAN_MOST = 16, PLAN_SEEN = 32 };
 
 typedef enum plan_op {
-    OP_CHAT,       /* chat, completions, responses, messages, Ollama */
+    OP_CHAT, /* chat, completions, responses, messages, Ollama */
     OP_EMBEDDINGS,
     OP_TRANSCRIPTION,
     OP_IMAGE,
     OP_MODERATION,
-    OP_COUNT       /* of tokens */
+    OP_COUNT /* of tokens */
 } plan_op;
 
 typedef struct plan_ask {
     plan_op op;
-    sv_str model;      /* as the client named it; "auto" */
-    sv_strs list;      /* further ones, in order; or those of a race */
-    sv_strs allowed;   /* the key's; empty: all */
-    sv_str task, complexity; /* as the client said; empty: found out */
-    int64_t budget;    /* most that the request may cost, micro-units; 0: not said */
+    sv_str model;               /* as the client named it; "auto" */
+    sv_strs list;               /* further ones, in order; or those of a race */
+    sv_strs allowed;            /* the key's; empty: all */
+    sv_str task, complexity;    /* as the client said; empty: found out */
+    int64_t budget;             /* most that the request may cost, micro-units; 0: not said */
     const llm_request *request; /* NULL: not parsed; then features has what the bytes tell */
     const llm_features *features;
     sv_str org, user;
-    uint64_t conversation; /* hash that stays while a conversation goes on; 0: none */
+    uint64_t conversation;      /* hash that stays while a conversation goes on; 0: none */
     provider *const *providers; /* that the caller may use, in order of preference */
     size_t n_providers;
     uint64_t now_us, unix_ms;
-    uint64_t seed;     /* randomness of exploration, so that a decision can be repeated */
+    uint64_t seed; /* randomness of exploration, so that a decision can be repeated */
 } plan_ask;
 
 typedef struct candidate {
@@ -54,7 +54,8 @@ typedef struct candidate {
     const char *model; /* upstream's name */
     const model_info *info;
     float score; /* 0..1; of auto */
-    const char *why; /* "named", "alias", "other name", "fallback", "ranked", "explored", "sticky" */
+    const char
+        *why; /* "named", "alias", "other name", "fallback", "ranked", "explored", "sticky" */
 } candidate;
 
 /* One that was looked at, for explanations. */

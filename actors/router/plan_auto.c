@@ -77,7 +77,8 @@ static const listing *listing_of(planner *p, const provider *v, bool anew)
     *l = (listing){0};
     if (v->models.n && (l->known = malloc(v->models.n * sizeof *l->known)) == NULL) return NULL;
     for (size_t i = 0; i < v->models.n; i++) {
-        const model_info *info = models_find(p->m, provider_like(v), sv_cstr(v->models.items[i].id));
+        const model_info *info =
+            models_find(p->m, provider_like(v), sv_cstr(v->models.items[i].id));
         if (info->known) {
             l->known[l->n_known].info = info;
             l->known[l->n_known++].place = (uint32_t)i;
@@ -142,7 +143,8 @@ static void look_at_health(ranking *r, ranked *k, sv_str name)
         k->reliability *= (1 - best.tool_error_rate) * (1 - best.tool_error_rate);
     k->open = plan_is_open(g, k->provider, name);
     if (g->p->learned)
-        k->learned = learn_bonus(g->p->learned, r->task, provider_tag(k->provider), name, g->ask->unix_ms);
+        k->learned =
+            learn_bonus(g->p->learned, r->task, provider_tag(k->provider), name, g->ask->unix_ms);
     k->score = total(r, k);
 }
 
@@ -208,7 +210,8 @@ static int consider_provider(ranking *r, provider *p, bool anew)
 {
     if (r->unknown_too) {
         for (uint32_t i = 0; i < p->models.n; i++)
-            consider(r, p, models_find(r->g->p->m, provider_like(p), sv_cstr(p->models.items[i].id)), i);
+            consider(r, p,
+                     models_find(r->g->p->m, provider_like(p), sv_cstr(p->models.items[i].id)), i);
         return 0;
     }
     const listing *l = listing_of(r->g->p, p, anew);

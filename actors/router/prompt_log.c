@@ -81,8 +81,8 @@ int prompt_log_new(feed *f, prompt_log **ret, sv_error *err)
     arena_init(&p->arena, 65536);
     int rc = name_table_init(&p->orgs, SLOTS);
     if (rc == 0)
-        rc = feed_add(f, &(feed_consumer){
-                             .kind = "org", .reset = on_reset, .item = on_item, .arg = p});
+        rc = feed_add(
+            f, &(feed_consumer){.kind = "org", .reset = on_reset, .item = on_item, .arg = p});
     if (rc) {
         prompt_log_free(p);
         return sv_fail(err, rc, NULL, NULL);
@@ -230,7 +230,8 @@ typedef struct part {
 static void make_part(const relay *r, sv_str from, part *ret)
 {
     buf_init(&ret->text, PROMPT_LOG_BYTES + SLACK);
-    buf_put(&ret->text, from.p, from.n < PROMPT_LOG_BYTES + SLACK ? from.n : PROMPT_LOG_BYTES + SLACK);
+    buf_put(&ret->text, from.p,
+            from.n < PROMPT_LOG_BYTES + SLACK ? from.n : PROMPT_LOG_BYTES + SLACK);
     blot(r, &ret->text);
     ret->shown = cut(buf_str(&ret->text));
     ret->n = pieces_of(ret->shown);

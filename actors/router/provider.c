@@ -234,6 +234,13 @@ const char *provider_key_header(const provider *p, uint32_t key)
     return key < p->n_keys ? secret_header(p->keys[key], form) : NULL;
 }
 
+bool provider_in(const provider *p, sv_str text)
+{
+    for (uint32_t i = 0; i < p->n_keys; i++)
+        if (secret_in(p->keys[i], text)) return true;
+    return false;
+}
+
 void provider_blot(const provider *p, buf *text)
 {
     for (uint32_t i = 0; i < p->n_keys; i++)

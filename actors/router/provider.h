@@ -123,6 +123,8 @@ int provider_url(const provider *p, sv_str path, sv_str at_model, buf *out);
 const char *provider_key_header(const provider *p, uint32_t key);
 /* Overwrites its keys wherever they appear in text that is about to leave. */
 void provider_blot(const provider *p, buf *text);
+/* One of its keys is in there. */
+bool provider_in(const provider *p, sv_str text);
 /* "openai", "azure", "anthropic", "gemini" or "ollama", as in router.providers[].kind. */
 int provider_kind(provider_spec *s, const char *kind);
 

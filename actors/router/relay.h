@@ -84,6 +84,7 @@ typedef struct leg {
     char stop_sequence[128];
     buf held; /* for the client, before the leg has content */
     bool saw_event, content, tools, finished, done, error_seen, tail_set;
+    uint64_t begun, ended; /* choices of a stream, as chunk has them */
     bool empty; /* complete, and nothing in it: taken when nobody else is left */
     calls calls;
     bool bad_tools;
@@ -145,7 +146,6 @@ struct relay {
     uint8_t dead[PLAN_MOST];    /* bits: its keys that were refused */
     uint8_t limited[PLAN_MOST]; /* bits: its keys that answered 429 since the last pause */
     loop_timer pause, hedge_timer;
-    uint64_t hedge_us;   /* until a second call is thought of again */
     int64_t larger_than; /* only candidates with more context than this */
     int first_code;      /* of a committed answer that is being continued */
     leg *broken;         /* that had begun it */

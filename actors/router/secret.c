@@ -117,14 +117,57 @@ const char *secret_header(const secret *s, secret_form form)
     return s ? s->text + s->header[form] : NULL;
 }
 
+/* One character as it is, or as JSON may spell it: "\/" or "\u002f". -1: neither. */
+static int next_char(const char **at, const char *end)
+{
+    const char *p = *at;
+    if (p >= end) return -1;
+    *at = p + 1;
+    if (*p != '\\') return (unsigned char)*p;
+    if (end - p >= 6 && p[1] == 'u') {
+        char hex[5] = {p[2], p[3], p[4], p[5], 0}, *stop;
+        long c = strtol(hex, &stop, 16);
+        *at = p + 6;
+        return *stop || c <= 0 || c > 0x7e ? -1 : (int)c;
+    }
+    if (end - p < 2) return '\\';
+    *at = p + 2;
+    return p[1] == '/' || p[1] == '"' || p[1] == '\\' ? p[1] : -1;
+}
+
+/* Whether the key begins at `p`, spelled in any way; *ret_n bytes then. */
+static bool key_begins(const secret *s, const char *p, const char *end, uint32_t *ret_n)
+{
+    const char *key = key_of(s), *at = p;
+    if (*p != *key && *p != '\\') return false;
+    size_t plain = 0;
+    while (plain < s->n && p + plain < end && p[plain] == key[plain])
+        plain++; /* also of a key with a backslash of its own */
+    *ret_n = (uint32_t)s->n;
+    if (plain == s->n) return true;
+    for (size_t i = 0; i < s->n; i++)
+        if (next_char(&at, end) != key[i]) return false;
+    *ret_n = (uint32_t)(at - p);
+    return true;
+}
+
+bool secret_in(const secret *s, sv_str text)
+{
+    uint32_t n;
+    for (uint32_t i = 0; s && s->n >= 4 && i < text.n; i++)
+        if (key_begins(s, text.p + i, text.p + text.n, &n)) return true;
+    return false;
+}
+
 void secret_blot(const secret *s, buf *text)
 {
     if (s == NULL || s->n < 4) return;
-    char *at = text->p, *end = text->p + text->n;
-    while (at && at < end && (at = memmem(at, (size_t)(end - at), key_of(s), s->n)) != NULL) {
-        memset(at, '*', s->n);
-        at += s->n;
-    }
+    uint32_t n;
+    for (char *at = text->p, *end = at + text->n; at && at < end; at++)
+        if (key_begins(s, at, end, &n)) {
+            memset(at, '*', n);
+            at += n - 1;
+        }
 }
 
 void secret_wipe_env(const char *name)

@@ -31,8 +31,9 @@ typedef enum secret_form {
 } secret_form;
 /* The header for http_start and nothing else; NULL for no secret. */
 const char *secret_header(const secret *s, secret_form form);
-/* Overwrites each occurrence in `text` with asterisks. */
+/* Overwrites each occurrence in `text` with asterisks, also where JSON spells it with escapes. */
 void secret_blot(const secret *s, buf *text);
+bool secret_in(const secret *s, sv_str text);
 
 /* Removes a variable from the environment and zeroes its value where it lay. */
 void secret_wipe_env(const char *name);

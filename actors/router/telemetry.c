@@ -82,7 +82,8 @@ static labels labels_of(const leg *l)
 
 static metric_series *series(metric_name m, const labels *n, const char *last)
 {
-    return metric_get(m, (const char *const[]){n->operation, n->provider, n->model, n->answered, last});
+    return metric_get(
+        m, (const char *const[]){n->operation, n->provider, n->model, n->answered, last});
 }
 
 static void find_series(const labels *n, telemetry_slot *s)
@@ -143,9 +144,9 @@ static void count_course(const leg *l)
     if (before == NULL || r->q->mode.n) return;
     const char *const name[] = {provider_series(l->who->provider)};
     if (!l->hedge)
-        metric_add(metric_get(before->place == l->place ? M_PROVIDER_RETRIES : M_PROVIDER_FALLBACKS,
-                              name),
-                   1);
+        metric_add(
+            metric_get(before->place == l->place ? M_PROVIDER_RETRIES : M_PROVIDER_FALLBACKS, name),
+            1);
     else if (r->winner == l)
         metric_add(metric_one(M_PROVIDER_HEDGES_WON), 1);
 }
@@ -184,28 +185,28 @@ static void write_line(const relay *r)
     sv_str failed = {NULL, 0}, asked = r->q->model;
     uint64_t now_us = loop_now_us(r->router->loop);
     if (r->outcome)
-        failed = sv_cstr(r->outcome == SV_E_CANCELLED ? "cancelled"
-                                                      : sv_error_lookup(r->outcome)->name);
-    log_write(
-        LOG_INFO, "completion", LOG_STR("gen_ai.operation.name", operation_of(r)),
-        LOG_STR("gen_ai.provider.name", l ? provider_label(l->who->provider) : NULL),
-        LOG_SLICE("gen_ai.original.model", asked),
-        LOG_STR("gen_ai.request.model", l ? l->who->model : NULL),
-        LOG_STR("gen_ai.response.model", l && l->answered[0] ? l->answered : NULL),
-        LOG_INT("gen_ai.usage.input_tokens", t->prompt),
-        LOG_INT("gen_ai.usage.output_tokens", t->completion),
-        LOG_INT("gen_ai.usage.cache_read.input_tokens", t->cached),
-        LOG_BOOL("estimated", t->estimated),
-        LOG_STR("gen_ai.response.finish_reasons",
-                l && l->finished ? leg_finish_name(l->finish) : NULL),
-        LOG_SLICE("error.type", failed), LOG_BOOL("stream", r->stream), LOG_INT("attempts", r->made),
-        LOG_INT("cost", r->micro), LOG_BOOL("priced", l && r->priced),
-        LOG_STR("decision", r->decision_id[0] ? r->decision_id : NULL),
-        LOG_STR("task", r->plan.task_known ? model_task_names[r->plan.task] : NULL),
-        LOG_SLICE("org", r->ask.org), LOG_SLICE("user", r->ask.user),
-        LOG_STR("cache", strcmp(sv_call_caller(r->call), "cache") == 0 ? "miss" : NULL),
-        LOG_INT("first_ms", r->first_us ? (r->first_us - r->started_us) / 1000 : 0),
-        LOG_INT("total_ms", (now_us - r->started_us) / 1000));
+        failed =
+            sv_cstr(r->outcome == SV_E_CANCELLED ? "cancelled" : sv_error_lookup(r->outcome)->name);
+    log_write(LOG_INFO, "completion", LOG_STR("gen_ai.operation.name", operation_of(r)),
+              LOG_STR("gen_ai.provider.name", l ? provider_label(l->who->provider) : NULL),
+              LOG_SLICE("gen_ai.original.model", asked),
+              LOG_STR("gen_ai.request.model", l ? l->who->model : NULL),
+              LOG_STR("gen_ai.response.model", l && l->answered[0] ? l->answered : NULL),
+              LOG_INT("gen_ai.usage.input_tokens", t->prompt),
+              LOG_INT("gen_ai.usage.output_tokens", t->completion),
+              LOG_INT("gen_ai.usage.cache_read.input_tokens", t->cached),
+              LOG_BOOL("estimated", t->estimated),
+              LOG_STR("gen_ai.response.finish_reasons",
+                      l && l->finished ? leg_finish_name(l->finish) : NULL),
+              LOG_SLICE("error.type", failed), LOG_BOOL("stream", r->stream),
+              LOG_INT("attempts", r->made), LOG_INT("cost", r->micro),
+              LOG_BOOL("priced", l && r->priced),
+              LOG_STR("decision", r->decision_id[0] ? r->decision_id : NULL),
+              LOG_STR("task", r->plan.task_known ? model_task_names[r->plan.task] : NULL),
+              LOG_SLICE("org", r->ask.org), LOG_SLICE("user", r->ask.user),
+              LOG_STR("cache", strcmp(sv_call_caller(r->call), "cache") == 0 ? "miss" : NULL),
+              LOG_INT("first_ms", r->first_us ? (r->first_us - r->started_us) / 1000 : 0),
+              LOG_INT("total_ms", (now_us - r->started_us) / 1000));
 }
 
 void telemetry_end(const relay *r)
@@ -241,9 +242,9 @@ void telemetry_tick(router *o, uint64_t now_us)
     }
     for (size_t i = 0; i < list->n; i++)
         if (!list->items[i]->hidden)
-            metric_set(metric_get(M_PROVIDER_OPEN,
-                                  (const char *const[]){provider_series(list->items[i])}),
-                       open[i]);
+            metric_set(
+                metric_get(M_PROVIDER_OPEN, (const char *const[]){provider_series(list->items[i])}),
+                open[i]);
     o->telemetry.tenants |= tenants_open > 0;
     if (o->telemetry.tenants)
         metric_set(metric_get(M_PROVIDER_OPEN, (const char *const[]){"tenant"}), tenants_open);

@@ -63,8 +63,8 @@ struct http_transfer {
     int code; /* why a callback stopped the transfer */
     sv_error err;
     http_head head;
-    char content_type[HEADER_VALUE], retry_after[HEADER_VALUE], request_id[HEADER_VALUE],
-        via[HEADER_VALUE];
+    char content_type[HEADER_VALUE], retry_after[HEADER_VALUE], retry_after_ms[HEADER_VALUE],
+        request_id[HEADER_VALUE], via[HEADER_VALUE];
     bool encoded;
     char words[CURL_ERROR_SIZE];
 };
@@ -385,6 +385,8 @@ static void take_header(http_transfer *t, const char *line, size_t n)
         keep_value(t->content_type, v);
     else if (len == 11 && strncasecmp(line, "retry-after", len) == 0)
         keep_value(t->retry_after, v);
+    else if (len == 14 && strncasecmp(line, "retry-after-ms", len) == 0)
+        keep_value(t->retry_after_ms, v);
     else if (len == 3 && strncasecmp(line, "via", len) == 0)
         keep_value(t->via, v);
     else if ((len == 12 && strncasecmp(line, "x-request-id", len) == 0) ||
@@ -401,6 +403,7 @@ static void status_line(http_transfer *t)
     t->head.status = (int)status;
     t->final_head = status >= 200;
     t->content_type[0] = t->retry_after[0] = t->request_id[0] = t->via[0] = 0;
+    t->retry_after_ms[0] = 0;
     t->encoded = false;
     uint64_t now = loop_now_us(t->client->loop);
     if (t->final_head && t->first_byte_us == 0) {
@@ -423,6 +426,7 @@ static size_t head_complete(http_transfer *t, size_t n)
         return stop(t, SV_E_PROVIDER_TOO_LARGE, "content-length is above the limit");
     t->head.content_type = sv_cstr(t->content_type);
     t->head.retry_after = sv_cstr(t->retry_after);
+    t->head.retry_after_ms = sv_cstr(t->retry_after_ms);
     t->head.request_id = sv_cstr(t->request_id);
     t->head.via = sv_cstr(t->via);
     t->head_done = true;

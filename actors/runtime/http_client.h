@@ -54,6 +54,7 @@ typedef struct http_head {
     int status;
     sv_str content_type;    /* "" when absent */
     sv_str retry_after;     /* raw header, "" when absent */
+    sv_str retry_after_ms;  /* likewise */
     sv_str request_id;      /* x-request-id or request-id */
     sv_str via;             /* the last Via header, "" when absent */
     int64_t content_length; /* -1 unknown */

@@ -9,7 +9,12 @@
 #include "buf.h"
 
 /* METRIC_SIZES is a histogram of numbers: tokens. */
-typedef enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM, METRIC_SIZES } metric_type;
+typedef enum metric_type {
+    METRIC_COUNTER,
+    METRIC_GAUGE,
+    METRIC_HISTOGRAM,
+    METRIC_SIZES
+} metric_type;
 
 typedef enum metric_name {
 #define METRIC(id, type, name, labels, doc) M_##id,
@@ -29,7 +34,7 @@ metric_series *metric_one(metric_name m);
 void metric_add(metric_series *s, uint64_t n);   /* counter */
 void metric_set(metric_series *s, double value); /* gauge */
 void metric_observe_us(metric_series *s,
-                       uint64_t us); /* histogram of durations; shown in seconds */
+                       uint64_t us);               /* histogram of durations; shown in seconds */
 void metric_observe(metric_series *s, uint64_t n); /* METRIC_SIZES */
 
 /* Appends the text format 0.0.4 of everything this process has. */

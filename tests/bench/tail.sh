@@ -3,14 +3,14 @@
 # (router.hedge_percent). Two platforms take turns inside each round.
 . "$(dirname "$0")/common.bash"
 
-ROUNDS=5 RUN_S=10 RATE=100 PERCENT=5
+ROUNDS=5 RUN_S=9 RATE=50 PERCENT=5
 
 usage() {
     cat <<'END'
 ./dev bench tail [--rounds N] [--seconds S] [--rate N] [--percent N] [--quick]
   --rounds N    alternating rounds without and with second calls [5]
-  --seconds S   measured time of each run [10]
-  --rate N      requests a second, open loop [100]
+  --seconds S   measured time of each run [9]
+  --rate N      requests a second, open loop [50]
   --percent N   router.hedge_percent of the second platform [5]
   --quick       3 rounds of six seconds
 END
@@ -55,14 +55,13 @@ END
 }
 
 calls() { curl -s -m 10 "http://127.0.0.1:$1/_stats" | jq -r .requests; }
-# Calls whose end was the platform's doing, and of those with an answer still due the longest that it took to be seen
-left() { curl -s -m 10 "http://127.0.0.1:$1/_stats" | jq -r '.closed_by_peer | length'; }
+# Calls after number N whose caller did not wait for the answer; the provider remembers the last 512.
+left() { curl -s -m 10 "http://127.0.0.1:$1/_stats" | jq -r "[.closed_by_peer[] | select(.number > $2)] | length"; }
 spent() { curl -s -m 10 "http://127.0.0.1:$1/api/usage" | jq -r '[.. | objects | .price? // empty | numbers] | add // 0'; }
 
-load() { # PORT STREAM SECONDS
+load() { # PORT STREAM SECONDS [--stream]
     "$BIN/http_load" --port "$1" --path /v1/chat/completions --mode open --rate "$RATE" --connections 1000 --warmup 0 \
-        --seconds "$3" --body "{\"model\":\"$MODEL\",\"stream\":$2,\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}" \
-        $([ "$2" = true ] && echo --stream)
+        --seconds "$3" --body "{\"model\":\"$MODEL\",\"stream\":$2,\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}" "${@:4}"
 }
 
 MODEL="sim,tokens=8,first_ms=5,slow_percent=5,slow_ms=2000"
@@ -75,21 +74,21 @@ HEDGED=$PORT HEDGED_SIM=$CONTROL
 echo "a provider answers after 5 ms, one call in twenty 2 s later; $RATE requests a second, $ROUNDS rounds of $RUN_S s"
 printf '  %-7s %-8s %9s %9s %9s %9s %8s %8s %8s\n' "" "" "p50 us" "p90 us" "p99 us" "max us" answers calls cut
 for kind in plain stream; do
-    stream=false what=
-    [ $kind = stream ] && stream=true what=first_
+    stream=false what='' flags=()
+    [ $kind = stream ] && stream=true what=first_ flags=(--stream)
     # What is late has to be learned first.
     for way in alone hedged; do
         [ $way = alone ] && port=$ALONE || port=$HEDGED
-        load "$port" $stream 3 >/dev/null
+        load "$port" $stream 6 ${flags[@]+"${flags[@]}"} >/dev/null
     done
-    for i in $(seq "$ROUNDS"); do
+    for _ in $(seq "$ROUNDS"); do
         for way in alone hedged; do
             if [ $way = alone ]; then port=$ALONE sim=$ALONE_SIM; else port=$HEDGED sim=$HEDGED_SIM; fi
-            before=$(calls "$sim") cut=$(left "$sim") paid=$(spent "$port")
-            line=$(load "$port" $stream "$RUN_S")
+            before=$(calls "$sim") paid=$(spent "$port")
+            line=$(load "$port" $stream "$RUN_S" ${flags[@]+"${flags[@]}"})
             [ "$(json errors "$line")" = 0 ] || { say "errors: $line"; FAILED=1; }
             sleep 0.1 # rows of the ledger
-            answers=$(json requests "$line") made=$(($(calls "$sim") - before)) cut=$(($(left "$sim") - cut))
+            answers=$(json requests "$line") made=$(($(calls "$sim") - before)) cut=$(left "$sim" "$before")
             paid=$(calc "$(spent "$port") - $paid")
             printf '  %-7s %-8s %9s %9s %9s %9s %8s %8s %8s\n' $kind $way "$(json ${what}p50_us "$line")" "$(json ${what}p90_us "$line")" \
                 "$(json ${what}p99_us "$line")" "$(json ${what}max_us "$line")" "$answers" "$made" "$cut"

@@ -20,7 +20,5 @@ router:
 EOT
 platform_up SAMOVAR_CONFIG="$WORK/samovar.yaml" SIM_SECRET_VALUE=sk-simulated
 until_ok 10 eval 'curl -s "$URL/v1/models" | grep -q sim-small'
-for file in *.test.mjs; do
-    SAMOVAR_URL=$URL SIM_URL=$SIM node_modules/.bin/node --test --test-reporter=dot "$file"
-    check "${file%.test.mjs}" same $? 0
-done
+SAMOVAR_URL=$URL SIM_URL=$SIM node_modules/.bin/node --test --test-concurrency=2 --test-reporter=dot ./*.test.mjs
+check "the clients' tests" same $? 0

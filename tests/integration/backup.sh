@@ -46,7 +46,7 @@ check "no leftovers" same "$(ls "$B" | grep -c partial)" 0
 check "folder 0700" same "$(mode "$(newest)")" 700
 check "file 0600" same "$(mode "$(newest)/router-1.mdb")" 600
 check "manifest: bytes" same "$(jq "$ROUTER.bytes" "$(newest)/MANIFEST.json")" "$(stat -c %s "$(newest)/router-1.mdb")"
-check "manifest: what it is" same "$(jq -c "[.format] + ($ROUTER | [.service, .instance, .version])" "$(newest)/MANIFEST.json")" '[1,"router",1,1]'
+check "manifest: what it is" same "$(jq -c "[.format] + ($ROUTER | [.service, .instance, .version])" "$(newest)/MANIFEST.json")" '[1,"router",1,2]'
 check "the root key is not in it" same "$(grep -rlaF "$(cut -d' ' -f3 "$WORK/root.key")" "$B" | wc -l)" 0
 
 # ---- into the running platform ----

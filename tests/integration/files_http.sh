@@ -49,9 +49,10 @@ curl -s -X DELETE "$URL/api/files/$(jq -r '.files[0].id' "$WORK/body")"
 # The workspace dies while uploads come in.
 for i in 1 2 3 4 5; do
     curl -s -m 20 -o "$WORK/r$i" -w '%{http_code}' -F "a=@$WORK/blob" "$URL/api/files" > "$WORK/s$i" &
+    upload=$! # <(:) sets $! too
     read -rt 0.05 <> <(:) || true
     kill -9 "$(child_pid workspace/1)" 2>/dev/null
-    wait $!
+    wait "$upload"
     until_ok 10 sh -c "[ \"\$(curl -s -o /dev/null -w '%{http_code}' '$URL/api/files')\" = 200 ]"
     case $(cat "$WORK/s$i") in 201) curl -s -X DELETE "$URL/api/files/$(jq -r '.files[0].id' "$WORK/r$i")";; 5??) ;; *) echo "  status $(cat "$WORK/s$i")"; FAILED=$((FAILED + 1));; esac
 done

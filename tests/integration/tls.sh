@@ -131,7 +131,7 @@ const jobs = {
     },
     async upload() {
         const c = connect(), got = []
-        for (const n of [900000, 2000000]) {
+        for (const n of [900000, 34000000]) {
             const s = ask(c, JSON.stringify({ model: 'sim,tokens=1', messages: [{ role: 'user', content: 'x'.repeat(n) }] }))
             got.push((await text(s)).status)
         }

@@ -27,11 +27,11 @@
 #include "tokens.h"
 
 enum {
-    LLM_MESSAGES = 4096,    /* of a request */
-    LLM_PARTS = 1024,       /* of a message */
-    LLM_TOOLS = 512,        /* of a request */
-    LLM_CALLS = 128,        /* tool calls of an answer */
-    LLM_STOPS = 16,         /* stop sequences */
+    LLM_MESSAGES = 4096,          /* of a request */
+    LLM_PARTS = 1024,             /* of a message */
+    LLM_TOOLS = 512,              /* of a request */
+    LLM_CALLS = 128,              /* tool calls of an answer */
+    LLM_STOPS = 16,               /* stop sequences */
     LLM_ARGUMENTS_BYTES = 1 << 20 /* bytes of one tool call's arguments in an answer */
 };
 
@@ -67,7 +67,7 @@ typedef struct llm_part {
     sv_str text;
     sv_str id, name;
     sv_str url, media_type, data;
-    sv_str signature; /* {NULL, 0}: none */
+    sv_str signature;  /* {NULL, 0}: none */
     llm_format origin; /* who made the signature */
     sv_str raw;        /* arguments of a call; cache_control and the like are in `extra` */
     sv_str extra;      /* raw: Anthropic's cache_control of this part, or {NULL, 0} */
@@ -91,7 +91,13 @@ typedef struct llm_tool {
     bool foreign; /* such a one */
 } llm_tool;
 
-typedef enum llm_choice { LLM_CHOICE_NONE_GIVEN, LLM_CHOICE_AUTO, LLM_CHOICE_NONE, LLM_CHOICE_ANY, LLM_CHOICE_NAMED } llm_choice;
+typedef enum llm_choice {
+    LLM_CHOICE_NONE_GIVEN,
+    LLM_CHOICE_AUTO,
+    LLM_CHOICE_NONE,
+    LLM_CHOICE_ANY,
+    LLM_CHOICE_NAMED
+} llm_choice;
 typedef enum llm_shape { LLM_SHAPE_TEXT, LLM_SHAPE_JSON, LLM_SHAPE_SCHEMA } llm_shape;
 typedef enum llm_tri { LLM_UNSAID, LLM_NO, LLM_YES } llm_tri;
 
@@ -113,7 +119,7 @@ typedef struct llm_request {
     llm_shape shape;
     sv_str schema_name, schema; /* LLM_SHAPE_SCHEMA: raw */
     bool schema_strict;
-    sv_str effort;          /* reasoning: "low", "medium", ...; {NULL, 0}: not said */
+    sv_str effort;           /* reasoning: "low", "medium", ...; {NULL, 0}: not said */
     int64_t thinking_tokens; /* reasoning budget; 0: not said, -1: switched off */
     bool show_thinking;
     bool stream, include_usage;
@@ -133,13 +139,13 @@ void llm_note(llm_notes *n, const char *fmt, ...) __attribute__((format(printf, 
 /* What routing wants to know of a request. */
 typedef struct llm_features {
     bool tools, images, audio, files, schema, json, thinking, stream, opaque;
-    bool prefill;          /* the last message is the assistant's */
+    bool prefill; /* the last message is the assistant's */
     uint32_t messages;
-    int64_t prompt_tokens; /* an estimate: llm_estimate of all text, images flat */
-    int64_t max_tokens;    /* 0: not said */
-    sv_str system;         /* the first system text, inside of a JSON string */
+    int64_t prompt_tokens;        /* an estimate: llm_estimate of all text, images flat */
+    int64_t max_tokens;           /* 0: not said */
+    sv_str system;                /* the first system text, inside of a JSON string */
     sv_str first_user, last_user; /* text of the first and the last user message, likewise */
-    llm_format origin; /* with `opaque`: whose */
+    llm_format origin;            /* with `opaque`: whose */
 } llm_features;
 void llm_features_of(const llm_request *q, llm_features *ret);
 /* Tokens that this much text of a JSON string has, roughly and never 0 for some: letters by four,
@@ -148,9 +154,10 @@ int64_t llm_estimate(sv_str inside);
 
 /* Where the request goes. */
 typedef struct llm_target {
-    sv_str model;           /* upstream's name, plain text */
+    sv_str model; /* upstream's name, plain text */
     bool stream;
-    int64_t output_most;    /* the model's; 0: not known. Formats that need max_tokens use it, or 4096 */
+    int64_t
+        output_most; /* the model's; 0: not known. Formats that need max_tokens use it, or 4096 */
     bool completion_tokens; /* OpenAI's newer models: max_completion_tokens */
     bool adaptive_thinking; /* Anthropic's newer models: effort, no budget; schemas natively */
     bool no_prefill;        /* a last assistant message must not be sent as a beginning */
@@ -159,17 +166,17 @@ typedef struct llm_target {
 /* ---- the answer ---- */
 
 typedef enum llm_event_kind {
-    LLM_START,      /* once, first: id, model ({NULL, 0}: not said) */
-    LLM_TEXT,       /* text */
-    LLM_THINKING,   /* text */
-    LLM_SIGNATURE,  /* text is opaque, of the thinking before it (index -1) or of call `index` */
-    LLM_OPAQUE,     /* text: redacted or encrypted thinking */
-    LLM_CALL,       /* a tool call begins: index, id, name; ids that a provider does not give are made up */
-    LLM_ARGUMENTS,  /* text: a piece of the arguments of call `index` */
-    LLM_REFUSED,    /* text: words of a refusal */
-    LLM_USAGE,      /* tokens, cumulative: the last one counts */
-    LLM_FINISH,     /* why; stop_sequence in text */
-    LLM_FAILED      /* an error in the stream: text are its words, code the provider's word for it */
+    LLM_START,     /* once, first: id, model ({NULL, 0}: not said) */
+    LLM_TEXT,      /* text */
+    LLM_THINKING,  /* text */
+    LLM_SIGNATURE, /* text is opaque, of the thinking before it (index -1) or of call `index` */
+    LLM_OPAQUE,    /* text: redacted or encrypted thinking */
+    LLM_CALL, /* a tool call begins: index, id, name; ids that a provider does not give are made up */
+    LLM_ARGUMENTS, /* text: a piece of the arguments of call `index` */
+    LLM_REFUSED,   /* text: words of a refusal */
+    LLM_USAGE,     /* tokens, cumulative: the last one counts */
+    LLM_FINISH,    /* why; stop_sequence in text */
+    LLM_FAILED     /* an error in the stream: text are its words, code the provider's word for it */
 } llm_event_kind;
 
 typedef enum llm_finish {
@@ -208,9 +215,9 @@ typedef struct llm_writer llm_writer;
 
 typedef struct llm_writer_spec {
     bool stream, include_usage;
-    const char *id;      /* of the answer, without the format's prefix: letters and digits */
-    sv_str model;        /* as the client shall see it, plain text */
-    int64_t created;     /* Unix seconds */
+    const char *id;             /* of the answer, without the format's prefix: letters and digits */
+    sv_str model;               /* as the client shall see it, plain text */
+    int64_t created;            /* Unix seconds */
     const llm_request *request; /* borrowed for the writer's life: Responses echoes some of it */
 } llm_writer_spec;
 
@@ -231,12 +238,14 @@ typedef struct llm_ops {
     /* An error as the body of an answer, and as an event within a stream. All texts are plain. */
     void (*error_body)(int status, const char *type, const char *code, sv_str message,
                        const char *request_id, buf *out);
-    void (*error_event)(llm_writer *w, int status, const char *type, const char *code, sv_str message,
+    void (*error_event)(llm_writer *w, int status, const char *type, const char *code,
+                        sv_str message,
                         buf *out); /* w may be NULL: nothing was written through it */
 
     /* provider side; NULL where it is a client's format only */
     int (*path)(const llm_target *t, buf *out); /* behind the base URL, query included */
-    int (*write)(const llm_request *q, const llm_target *t, buf *out, llm_notes *notes, sv_error *err);
+    int (*write)(const llm_request *q, const llm_target *t, buf *out, llm_notes *notes,
+                 sv_error *err);
     llm_reader *(*reader_new)(bool stream);
     /* One event of a stream (`type` its event field), or the whole body: any bytes, not validated. */
     int (*read)(llm_reader *r, sv_str type, sv_str data, llm_sink *sink, void *arg, sv_error *err);
@@ -246,7 +255,8 @@ typedef struct llm_ops {
     void (*reader_free)(llm_reader *r);
 } llm_ops;
 
-extern const llm_ops llm_openai, llm_completions, llm_responses, llm_anthropic, llm_ollama, llm_gemini;
+extern const llm_ops llm_openai, llm_completions, llm_responses, llm_anthropic, llm_ollama,
+    llm_gemini;
 const llm_ops *llm_ops_of(llm_format f);
 
 /* ---- failures ---- */

@@ -94,6 +94,38 @@ static void for_how_long(void **state)
     }
 }
 
+/* With x-samovar-semantic: what is asked for, and that questions of one bucket meet at one instance. */
+static void the_same_meaning(void **state)
+{
+    (void)state;
+#define ASKS(text) "{\"model\":\"a\",\"messages\":[{\"role\":\"user\",\"content\":\"" text "\"}]}"
+    static const struct {
+        model_endpoint e;
+        const char *body;
+        bool may;
+    } rows[] = {{MODEL_CHAT, ASKS("hi"), true},
+                {MODEL_CHAT, ASKS("how are you"), true},
+                {MODEL_MESSAGES, ASKS("hi"), true},
+                {MODEL_COMPLETIONS, "{\"model\":\"a\",\"prompt\":\"hi\"}", false},
+                {MODEL_CHAT, "{\"model\":\"a\",\"tools\":[{}]," REST, false},
+                {MODEL_CHAT, "{\"model\":\"a\",\"models\":[\"b\"],\"mode\":\"race\"," REST, false}};
+    char first[CACHE_KEY + 1] = "";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        asked a = {0};
+        sv_error err = {0};
+        http_header h = {sv_cstr("x-samovar-semantic"), sv_cstr("1")};
+        http_request r = {.headers = &h, .n_headers = 1, .body = sv_cstr(rows[i].body)};
+        assert_int_equal(model_request_read(rows[i].e, &r, r.body, &a.m, &err), 0);
+        a.may = model_cache_may(&a.m, NULL, KEEP, &a.kept);
+        if (a.may != rows[i].may) fail_msg("%s", rows[i].body);
+        if (a.may) assert_true(a.kept.req.semantic && a.kept.req.keep_s == KEEP);
+        if (i == 0) memcpy(first, a.kept.key, sizeof first);
+        if (i == 1) assert_string_equal(a.kept.key, first);
+        if (i == 2) assert_string_not_equal(a.kept.key, first);
+        model_request_free(&a.m);
+    }
+}
+
 /* Requests meet at one key exactly when they may share an answer. */
 static void keys(void **state)
 {
@@ -146,6 +178,7 @@ static void too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(who_may), cmocka_unit_test(for_how_long),
-                                       cmocka_unit_test(keys), cmocka_unit_test(too_large)};
+                                       cmocka_unit_test(the_same_meaning), cmocka_unit_test(keys),
+                                       cmocka_unit_test(too_large)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -325,14 +325,8 @@ static void cache_control(void **state)
     assert_true(a.m.no_store);
     assert_int_equal(a.m.max_age_s, 0);
     model_request_free(&a.m);
-    static const char *const nothing[] = {"",
-                                          ",,, ,",
-                                          "max-age=",
-                                          "max-age=-5",
-                                          "max-age=abc",
-                                          "max-age=5x",
-                                          "no-storex",
-                                          "public"};
+    static const char *const nothing[] = {
+        "", ",,, ,", "max-age=", "max-age=-5", "max-age=abc", "max-age=5x", "no-storex", "public"};
     for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++) {
         a = with_header("cache-control", nothing[i]);
         assert_int_equal(a.rc, 0);

@@ -426,8 +426,9 @@ static void test_garbage(void **state)
         "{\"candidates\":[{\"index\":8}]}",
         "{\"candidates\":[{\"index\":-1}]}",
         "{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{}}]}}]}",
-        "{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"f\",\"args\":[]}}]"
-        "}}]}",
+        ("{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"f\",\"args\":[]}}"
+         "]"
+         "}}]}"),
         "{\"candidates\":[{\"content\":{\"parts\":[{\"inlineData\":{}}]}}]}"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         expect_garbage(&llm_gemini, bad[i], SV_E_PROVIDER_GARBAGE);

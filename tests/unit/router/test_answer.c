@@ -112,6 +112,10 @@ static void test_retry_after(void **state)
     uint64_t now_us = 1445412470ull * 1000000; /* ten seconds before the date below */
     assert_int_equal(answer_retry_after_ms(sv_cstr("7"), 0), 7000);
     assert_int_equal(answer_retry_after_ms(sv_cstr("0"), 0), 0);
+    assert_int_equal(answer_pause_ms(sv_cstr("5"), sv_cstr("7"), 0), 5);
+    assert_int_equal(answer_pause_ms(sv_cstr(""), sv_cstr("7"), 0), 7000);
+    assert_int_equal(answer_pause_ms(sv_cstr("1.5"), sv_cstr("7"), 0), 7000);
+    assert_int_equal(answer_pause_ms(sv_cstr("99999999999999"), sv_cstr("7"), 0), 7000);
     assert_int_equal(answer_retry_after_ms(sv_cstr("99999"), 0), 3600000);
     assert_int_equal(answer_retry_after_ms(sv_cstr("99999999999999999999"), 0), 3600000);
     assert_int_equal(answer_retry_after_ms(sv_cstr("Wed, 21 Oct 2015 07:28:00 GMT"), now_us),

@@ -254,6 +254,13 @@ static void test_cut(void **state)
             STOP);
     streamed(c, WORD STOP DONE);
     fake_call_free(c);
+    /* behind the end of one of several answers it may not */
+#define OTHER "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}]}\n\n"
+#define OTHER_STOP "data: {\"choices\":[{\"index\":1,\"finish_reason\":\"stop\"}]}\n\n"
+    ends_with_error(SSE_HEAD WORD OTHER STOP OTHER, WORD OTHER STOP OTHER, "provider.cut");
+    c = stream_of(SSE_HEAD WORD OTHER STOP OTHER OTHER_STOP);
+    streamed(c, WORD OTHER STOP OTHER OTHER_STOP DONE);
+    fake_call_free(c);
 }
 
 /* What was sent before a broken event passes in the same breath or not at all. */
@@ -322,6 +329,16 @@ static void test_errors_in_the_stream(void **state)
     streamed(c, ROLE WORD "data: {\"error\":{\"message\":\"x\"}}\n\n");
     assert_true(sv_str_is(end_of(c).error, "provider.refused"));
     fake_call_free(c);
+    /* unless the provider's key is in it */
+    c = begin_stream();
+    UNTIL(c->stream.n > 0);
+    tiny_puts(waiting, "data: {\"error\":{\"message\":\"no sk-secret-0-1234567\"}}\n\n");
+    tiny_close(waiting);
+    UNTIL(c->answers);
+    assert_null(memmem(c->stream.p, c->stream.n, "sk-secret-0", 11));
+    assert_non_null(memmem(c->stream.p, c->stream.n, "\"error\"", 7));
+    assert_null(memmem(c->stream.p, c->stream.n, "[DONE]", 6));
+    fake_call_free(c);
 }
 
 static void test_not_a_stream(void **state)
@@ -367,6 +384,10 @@ static void test_key_is_blotted_out(void **state)
     assert_null(memmem(c->stream.p, c->stream.n, key_text, strlen(key_text)));
     streamed(c, "{\"error\":\"bad *******************, really\"}");
     fake_call_free(c);
+    c = stream_of("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                  "x-request-id: sk-secret-0-1234567\r\n\r\n" WORD STOP DONE);
+    assert_int_equal(head_of(c).upstream_id.n, 0);
+    fake_call_free(c);
 }
 
 static void test_unreachable(void **state)
@@ -403,8 +424,10 @@ static void test_timeouts(void **state)
     /* the role alone is no token: it does not stop the clock, and nothing was sent */
     r.idle_ms = 2000;
     server.text = SSE_HEAD ROLE;
+    uint64_t from = clock_us();
     c = begin_stream();
     UNTIL(c->answers);
+    assert_in_range(clock_us() - from, 0, 1500000);
     assert_int_equal(c->code, SV_E_PROVIDER_TIMEOUT);
     assert_int_equal(c->partials, 0);
     fake_call_free(c);
@@ -570,7 +593,8 @@ static sv_call *plain_of(const char *type, const char *json)
 static void test_plain(void **state)
 {
     (void)state;
-    const char *json = "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],\"usage\":{\"prompt_tokens\":1.0e1,\"completion_tokens\":4}, \"x\": 1.50}";
+    const char *json = "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],\"usage\":{\"prompt_"
+                       "tokens\":1.0e1,\"completion_tokens\":4}, \"x\": 1.50}";
     sv_call *c = plain_of("application/json", json);
     assert_int_equal(c->code, 0);
     assert_int_equal(head_of(c).http_status, 200);

@@ -12,17 +12,17 @@
 #define JSON(status, more, length, text)                                                           \
     "HTTP/1.1 " status "\r\nContent-Type: application/json\r\n" more "Content-Length: " #length    \
     "\r\n\r\n" text
-#define SSE_HEAD                                                                                   \
-    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-#define WORD "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n"
-#define STOP "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
-#define DONE "data: [DONE]\n\n"
+#define SSE_HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+#define WORD     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n"
+#define STOP     "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+#define DONE     "data: [DONE]\n\n"
 
 #define GOOD                                                                                       \
     JSON("200 OK", "", 66,                                                                         \
          "{\"choices\":[{\"message\":{\"content\":\"yes\"},\"finish_reason\":\"stop\"}]}")
 #define EMPTY                                                                                      \
-    JSON("200 OK", "", 63, "{\"choices\":[{\"message\":{\"content\":\"\"},\"finish_reason\":\"stop\"}]}")
+    JSON("200 OK", "", 63,                                                                         \
+         "{\"choices\":[{\"message\":{\"content\":\"\"},\"finish_reason\":\"stop\"}]}")
 #define ERROR_OF(status, more) JSON(status, more, 29, "{\"error\":{\"message\":\"sorry\"}}")
 #define LIMITED                ERROR_OF("429 Slow", "")
 #define LIMITED_1S             ERROR_OF("429 Slow", "Retry-After: 1\r\n")
@@ -34,12 +34,13 @@
 #define NO_MONEY               ERROR_OF("402 Pay", "")
 #define NO_MODEL                                                                                   \
     JSON("404 What", "", 54, "{\"error\":{\"message\":\"sorry\",\"code\":\"model_not_found\"}}")
-#define WRONG                  ERROR_OF("400 Bad", "")
+#define WRONG ERROR_OF("400 Bad", "")
 #define CONTEXT                                                                                    \
     JSON("400 Bad", "", 65,                                                                        \
          "{\"error\":{\"message\":\"too long\",\"code\":\"context_length_exceeded\"}}")
 #define POLICY                                                                                     \
-    JSON("400 Bad", "", 66, "{\"error\":{\"message\":\"not that\",\"code\":\"content_policy_violation\"}}")
+    JSON("400 Bad", "", 66,                                                                        \
+         "{\"error\":{\"message\":\"not that\",\"code\":\"content_policy_violation\"}}")
 #define HANG  ((const char *)1)
 #define RESET ((const char *)2)
 #define CLOSE ""
@@ -137,8 +138,8 @@ static void goes(const char *what, const char *const *a, int others, const char 
     if (status > 0) {
         router_complete_head h;
         if (c->code) fail_msg("%s: refused %d %s", what, c->code, c->refusal.message);
-        assert_int_equal(message_decode(&router_complete_head_msg, buf_str(&c->head), MESSAGE_STRICT,
-                                        &c->arena, &h, NULL),
+        assert_int_equal(message_decode(&router_complete_head_msg, buf_str(&c->head),
+                                        MESSAGE_STRICT, &c->arena, &h, NULL),
                          0);
         if (h.http_status != status) fail_msg("%s: status %d", what, (int)h.http_status);
         if (h.attempts != ((int)strlen(order) + 1) / 3)
@@ -178,7 +179,7 @@ static void test_order(void **state)
     GOES(0, "a0 a1 a0", 200, LIMITED_1S, LIMITED_1S, GOOD);
     GOES(1, "a0 a1 b0", 200, LIMITED_30S);
     GOES(0, "a0 a1 a1", 200, NO_KEY, LIMITED_1S, GOOD); /* not the dead one */
-    GOES(0, "a0 a1", 429, LIMITED_HOUR); /* too long to wait */
+    GOES(0, "a0 a1", 429, LIMITED_HOUR);                /* too long to wait */
     /* what is wrong with the request is wrong everywhere */
     GOES(2, "a0", 400, WRONG);
     GOES(2, "a0", 400, POLICY);
@@ -252,8 +253,11 @@ static void test_streams(void **state)
 {
     (void)state;
     static const char *const early[] = {
-        SSE_HEAD, SSE_HEAD ": wait\n\n", SSE_HEAD "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
-        SSE_HEAD "data: nonsense\n\n", SSE_HEAD "data: {\"error\":{\"message\":\"no\",\"code\":503}}\n\n",
+        SSE_HEAD,
+        SSE_HEAD ": wait\n\n",
+        SSE_HEAD "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
+        SSE_HEAD "data: nonsense\n\n",
+        SSE_HEAD "data: {\"error\":{\"message\":\"no\",\"code\":503}}\n\n",
         SSE_HEAD WORD "data: nonsense\n\n", /* in one piece: nothing was sent yet */
         SSE_HEAD WORD "data: {\"error\":{\"message\":\"no\"}}\n\n",
         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\nx"};
@@ -373,8 +377,8 @@ static void test_continued(void **state)
 {
     (void)state;
     hosts[0].answers[0] = SSE_HEAD WORD;
-    hosts[1].answers[0] =
-        SSE_HEAD "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" you\"}}]}\n\n" STOP DONE;
+    hosts[1].answers[0] = SSE_HEAD
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" you\"}}]}\n\n" STOP DONE;
     sv_call *c = begin_as(continued, 1);
     UNTIL(c->answers);
     assert_string_equal(called, "a0 b0");

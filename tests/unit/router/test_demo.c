@@ -169,7 +169,8 @@ static void test_hostile_questions(void **state)
 {
     (void)state;
     static const char parts[] =
-        "[{\"type\":\"text\",\"text\":\"part one\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x/y.png\"}},"
+        "[{\"type\":\"text\",\"text\":\"part "
+        "one\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x/y.png\"}},"
         "{\"type\":\"text\",\"text\":\"two\"}]";
     char text[8192];
     const char *contents[] = {"\"\"",

@@ -59,7 +59,8 @@ static void test_lines(void **state)
     found("a\r\nbc\r\n", "[a][bc]");
     found("\n\n\r\na\n\n", "[a]");
     found("a\nno end", "[a][no end]");
-    found("{\"a\":\"\xe2\x82\xac\"}\n\xf0\x9f\x98\x80\n", "[{\"a\":\"\xe2\x82\xac\"}][\xf0\x9f\x98\x80]");
+    found("{\"a\":\"\xe2\x82\xac\"}\n\xf0\x9f\x98\x80\n",
+          "[{\"a\":\"\xe2\x82\xac\"}][\xf0\x9f\x98\x80]");
     found("a\rb\n", "[a\rb]");
 }
 

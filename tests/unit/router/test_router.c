@@ -109,18 +109,18 @@ static void test_models_in_pages(void **state)
         assert_true(reply.models.n > 0);
         for (uint32_t i = 0; i < reply.models.n; i++, seen++) {
             const router_model *m = (router_model *)reply.models.items + i;
-            if (seen == 0) {
-                assert_true(sv_str_is(m->id, "demo"));
+            if (seen < 2) {
+                assert_true(sv_str_is(m->id, seen ? "auto" : "demo"));
                 continue;
             }
-            assert_int_equal(m->created, seen - 1);
+            assert_int_equal(m->created, seen - 2);
             assert_true(sv_str_is(m->provider, "openai"));
         }
         q.after = reply.next;
         pages++;
         fake_call_free(c);
     } while (q.after);
-    assert_int_equal(seen, MODELS_MAX + 1);
+    assert_int_equal(seen, MODELS_MAX + 2);
     assert_true(pages > 3);
 }
 
@@ -145,9 +145,9 @@ static void test_models_once(void **state)
     assert_int_equal(message_decode(&router_models_reply_msg, buf_str(&c->head), MESSAGE_STRICT,
                                     &c->arena, &reply, NULL),
                      0);
-    assert_int_equal(reply.models.n, 4);
-    const char *want[] = {"demo", "only-a", "shared", "only-b"};
-    for (uint32_t i = 0; i < 4; i++)
+    assert_int_equal(reply.models.n, 5);
+    const char *want[] = {"demo", "auto", "only-a", "shared", "only-b"};
+    for (uint32_t i = 0; i < 5; i++)
         assert_true(sv_str_is(((router_model *)reply.models.items)[i].id, want[i]));
     fake_call_free(c);
 }

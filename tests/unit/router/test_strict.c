@@ -15,7 +15,7 @@
 #define DONE  "data: [DONE]\n\n"
 #define USAGE "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}"
 #define PLAIN                                                                                      \
-    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"                 \
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"               \
     "{\"choices\":[{\"message\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]," USAGE "}"
 
 static tiny_server server;

@@ -284,10 +284,35 @@ static void test_empty_and_full_histogram(void **state)
     assert_int_equal(histogram_quantile(&h, 0.99), 5);
 }
 
+static void test_sizes(void **state)
+{
+    (void)state;
+    const char *const values[] = {"chat", "oa", "m", "m", "input"};
+    metric_series *s = metric_get(M_GENAI_TOKENS, values);
+    metric_observe(s, 0);
+    metric_observe(s, 4);
+    metric_observe(s, 5);
+    metric_observe(s, 67108865);
+    buf out;
+    char *text = text_now(&out);
+#define TOKENS                                                                                     \
+    "{gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"oa\",gen_ai_request_model=\"m\","      \
+    "gen_ai_response_model=\"m\",gen_ai_token_type=\"input\""
+    ASSERT_HAS(text, "# TYPE gen_ai_client_token_usage histogram\n");
+    ASSERT_HAS(text, "gen_ai_client_token_usage_bucket" TOKENS ",le=\"1\"} 1\n");
+    ASSERT_HAS(text, "gen_ai_client_token_usage_bucket" TOKENS ",le=\"4\"} 2\n");
+    ASSERT_HAS(text, "gen_ai_client_token_usage_bucket" TOKENS ",le=\"67108864\"} 3\n"
+                     "gen_ai_client_token_usage_bucket" TOKENS ",le=\"+Inf\"} 4\n");
+    ASSERT_HAS(text, "gen_ai_client_token_usage_sum" TOKENS "} 67108874\n");
+    ASSERT_HAS(text, "gen_ai_client_token_usage_count" TOKENS "} 4\n");
+    buf_free(&out);
+}
+
 int main(void)
 {
 #define METRIC_TEST(f) cmocka_unit_test_teardown(f, teardown)
     const struct CMUnitTest tests[] = {
+        METRIC_TEST(test_sizes),
         METRIC_TEST(test_counter_and_gauge),
         METRIC_TEST(test_label_values_are_escaped),
         METRIC_TEST(test_long_label_values_are_cut),

@@ -11,6 +11,7 @@
 #include "api_llm.h"
 
 #include "api.h"
+#include "cache_key.h"
 #include "error.h"
 #include "log.h"
 #include "model_cache.h"
@@ -251,12 +252,6 @@ static int keep_spare(edge_call *c, const model_request *m)
     c->data = s;
     c->data_free = spare_free;
     return 0;
-}
-
-static bool cache_is_away(int code)
-{
-    return code == SV_E_UNAVAILABLE || code == SV_E_NO_SERVICE || code == SV_E_PEER_LOST ||
-           code == SV_E_QUEUE_FULL || code == SV_E_NO_METHOD;
 }
 
 static void ask_the_router(edge_call *c)

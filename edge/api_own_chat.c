@@ -6,29 +6,15 @@
 #include "error.h"
 #include "forward.h"
 #include "json_scan.h"
+#include "money.h"
 #include "reply.h"
 #include "sv_limits.h"
 
 #include <stdio.h>
 
-enum { BUDGET_BYTES = 32, BUDGET_MOST = 1000000, MICRO = 1000000 };
+enum { BUDGET_BYTES = 32 };
 
 /* ---- the request ---- */
-
-/* Money as people write it: units with up to six decimals. */
-static bool read_money(sv_str v, int64_t *ret)
-{
-    int64_t units = 0, micro = 0, weight = MICRO / 10;
-    uint32_t i = 0;
-    for (; i < v.n && v.p[i] >= '0' && v.p[i] <= '9' && units <= BUDGET_MOST; i++)
-        units = units * 10 + (v.p[i] - '0');
-    bool ok = i > 0 && units < BUDGET_MOST;
-    if (i + 1 < v.n && v.p[i] == '.')
-        for (i++; i < v.n && v.p[i] >= '0' && v.p[i] <= '9' && weight > 0; i++, weight /= 10)
-            micro += (v.p[i] - '0') * weight;
-    *ret = units * MICRO + micro;
-    return ok && i == v.n && *ret > 0;
-}
 
 static int put_budget(json_value v, buf *out, sv_error *err)
 {
@@ -37,11 +23,11 @@ static int put_budget(json_value v, buf *out, sv_error *err)
     bool ok = false;
     buf_init(&text, BUDGET_BYTES);
     if (v.type == JSON_STRING)
-        ok = json_text(v, &text) == 0 && read_money(buf_str(&text), &money);
+        ok = json_text(v, &text) == 0 && money_read(buf_str(&text), &money);
     else if (v.type == JSON_NUMBER)
-        ok = read_money(v.raw, &money);
+        ok = money_read(v.raw, &money);
     buf_free(&text);
-    if (!ok)
+    if (!ok || money == 0)
         return sv_fail(err, SV_E_INVALID, "budget",
                        "\"budget\" is an amount of money above 0 with up to six decimals, like "
                        "\"0.05\".");

@@ -4,6 +4,7 @@
 
 #include "http_keep.h"
 #include "http_parser.h"
+#include "uuid.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -110,13 +111,6 @@ sv_str http_query_get(sv_str query, const char *name)
     return (sv_str){NULL, 0};
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    c = (char)(c | 32);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool http_percent_decode(sv_str s, char *to, size_t n, uint32_t *ret)
 {
     uint32_t len = 0;
@@ -124,7 +118,7 @@ bool http_percent_decode(sv_str s, char *to, size_t n, uint32_t *ret)
         if (len == n) return false;
         char c = s.p[i];
         if (c == '%' && s.n - i >= 3) {
-            int hi = hex_value(s.p[i + 1]), lo = hex_value(s.p[i + 2]);
+            int hi = hex_digit(s.p[i + 1]), lo = hex_digit(s.p[i + 2]);
             if (hi >= 0 && lo >= 0) {
                 c = (char)(hi << 4 | lo);
                 i += 2;

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "http_parser.h"
+#include "uuid.h"
 
 enum {
     SIZE,      /* hex digits */
@@ -26,14 +27,6 @@ void http_chunked_reset(http_chunked *c)
     *c = (http_chunked){.state = SIZE};
 }
 
-static int hex_value(char b)
-{
-    if (b >= '0' && b <= '9') return b - '0';
-    if (b >= 'a' && b <= 'f') return b - 'a' + 10;
-    if (b >= 'A' && b <= 'F') return b - 'A' + 10;
-    return -1;
-}
-
 static int bad(sv_error *err, const char *why)
 {
     return sv_fail(err, SV_E_HTTP_MALFORMED, NULL, "The chunked body is malformed: %s.", why);
@@ -41,7 +34,7 @@ static int bad(sv_error *err, const char *why)
 
 static int size_byte(http_chunked *c, char b, sv_error *err)
 {
-    int digit = hex_value(b);
+    int digit = hex_digit(b);
     if (digit >= 0) {
         if (c->digits == SIZE_DIGITS) return bad(err, "a chunk size has more than 16 digits");
         c->digits++;

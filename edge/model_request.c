@@ -5,12 +5,13 @@
 #include "error.h"
 #include "http_parser.h"
 #include "json_scan.h"
+#include "money.h"
 #include "multipart.h"
 #include "sv_limits.h"
 
 #include <stdlib.h>
 
-enum { MODEL_BYTES = 256, BUDGET_MOST = 1000000 };
+enum { MODEL_BYTES = 256 };
 
 typedef struct endpoint_row {
     const char *name;
@@ -166,6 +167,32 @@ static int cut_out(model_request *m, const char *key, sv_error *err)
     return 0;
 }
 
+/* A list without "model": what passes byte by byte has to name the first one. */
+static int put_in_model(model_request *m, sv_error *err)
+{
+    json_edit e;
+    buf name, scratch, next;
+    buf_init(&name, 6 * MODEL_BYTES + 2);
+    buf_init(&scratch, 6 * MODEL_BYTES + 64);
+    buf_init(&next, m->body.n + 6 * MODEL_BYTES + 64);
+    buf_putc(&name, '"');
+    buf_json_escape(&name, m->req.model);
+    buf_putc(&name, '"');
+    int rc = name.failed ? SV_E_NO_MEMORY
+                         : json_edit_set(m->body, "model", buf_str(&name), &scratch, &e);
+    if (rc == 0) rc = json_apply(m->body, &e, 1, &next);
+    buf_free(&name);
+    buf_free(&scratch);
+    if (rc) {
+        buf_free(&next);
+        return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    }
+    buf_free(&m->cut);
+    m->cut = next;
+    m->body = buf_str(&m->cut);
+    return 0;
+}
+
 static int read_body(const endpoint_row *e, model_request *m, sv_error *err)
 {
     fields f;
@@ -198,7 +225,9 @@ static int read_body(const endpoint_row *e, model_request *m, sv_error *err)
     bool own = f.models.type != JSON_NONE;
     if (own && (rc = read_mode(m, f.mode, err))) return rc;
     if (own && (rc = cut_out(m, "models", err))) return rc;
-    return own && f.mode.type != JSON_NONE ? cut_out(m, "mode", err) : 0;
+    bool named = !absent(f.model);
+    if (own && f.mode.type != JSON_NONE && (rc = cut_out(m, "mode", err))) return rc;
+    return named ? 0 : put_in_model(m, err);
 }
 
 /* ---- headers ---- */
@@ -224,22 +253,11 @@ static bool says_yes(const http_request *r, const char *header)
     return sv_str_is(v, "1") || http_word_is(v, "true") || http_word_is(v, "yes");
 }
 
-/* Money as people write it: whole units with up to six decimals, in micro-units. */
 static int read_budget(sv_str v, int64_t *ret, sv_error *err)
 {
-    int64_t units = 0, micro = 0, weight = 100000;
-    uint32_t i = 0;
-    for (; i < v.n && v.p[i] >= '0' && v.p[i] <= '9' && units <= BUDGET_MOST; i++)
-        units = units * 10 + (v.p[i] - '0');
-    bool ok = i > 0 && units <= BUDGET_MOST;
-    if (i < v.n && v.p[i] == '.')
-        for (i++; i < v.n && v.p[i] >= '0' && v.p[i] <= '9' && weight > 0; i++, weight /= 10)
-            micro += (v.p[i] - '0') * weight;
-    if (!ok || i < v.n)
-        return sv_fail(err, SV_E_INVALID, "x-samovar-budget",
-                       "x-samovar-budget is an amount of money like 0.05.");
-    *ret = units * 1000000 + micro;
-    return 0;
+    if (money_read(v, ret)) return 0;
+    return sv_fail(err, SV_E_INVALID, "x-samovar-budget",
+                   "x-samovar-budget is an amount of money like 0.05.");
 }
 
 /* Seconds of "max-age=60", at most INT32_MAX; what is spelled otherwise says nothing. */

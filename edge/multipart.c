@@ -8,6 +8,7 @@
 #include "error.h"
 #include "http_parser.h"
 #include "utf8.h"
+#include "uuid.h"
 
 enum {
     PREAMBLE,
@@ -126,13 +127,6 @@ int multipart_init(multipart *m, sv_str content_type, const multipart_calls *cal
 
 /* ---- a part's head ---- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    c = (char)(c | 32);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool is_name(sv_str s, uint32_t most)
 {
     if (s.n > most || !utf8_valid(s)) return false;
@@ -156,7 +150,7 @@ static bool decode_extended(multipart *m, sv_str value, sv_str *ret)
     for (const char *p = second + 1; p < end; p++) {
         uint8_t c = (uint8_t)*p;
         if (c == '%') {
-            int hi = end - p > 2 ? hex_value(p[1]) : -1, lo = end - p > 2 ? hex_value(p[2]) : -1;
+            int hi = end - p > 2 ? hex_digit(p[1]) : -1, lo = end - p > 2 ? hex_digit(p[2]) : -1;
             if (hi < 0 || lo < 0) return false;
             c = (uint8_t)(hi << 4 | lo);
             p += 2;

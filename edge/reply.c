@@ -2,6 +2,7 @@
 #include "reply.h"
 
 #include "error.h"
+#include "error_types.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -183,20 +184,6 @@ void reply_own(edge_call *c, const http_response *r, bool whole)
         http_start(c->x, &all);
 }
 
-/* OpenAI's word for a kind of failure; its clients choose by status. */
-static const char *openai_type(int status)
-{
-    switch (status) {
-    case 401: return "authentication_error";
-    case 402: return "insufficient_quota";
-    case 403: return "permission_error";
-    case 404: return "not_found_error";
-    case 409: return "conflict_error";
-    case 429: return "rate_limit_error";
-    default: return status >= 500 ? "server_error" : "invalid_request_error";
-    }
-}
-
 static void put_string(buf *out, const char *name, const char *value)
 {
     buf_printf(out, "\"%s\":\"", name);
@@ -223,7 +210,7 @@ static void openai_body(const edge_call *c, int code, const sv_error *err, buf *
     buf_puts(out, "{\"error\":{");
     put_string(out, "message", words(info, code, err));
     buf_putc(out, ',');
-    put_string(out, "type", openai_type(info->http));
+    put_string(out, "type", openai_error_type(info->http));
     if (err && err->field[0]) {
         buf_putc(out, ',');
         put_string(out, "param", err->field);
@@ -257,23 +244,6 @@ static void own_body(const edge_call *c, int code, const sv_error *err, buf *out
     buf_puts(out, ",\"docs\":\"docs/errors.md\"}}\n");
 }
 
-/* Anthropic's word for a kind of failure. */
-static const char *anthropic_type(int status)
-{
-    switch (status) {
-    case 401: return "authentication_error";
-    case 402: return "billing_error";
-    case 403: return "permission_error";
-    case 404: return "not_found_error";
-    case 413: return "request_too_large";
-    case 429: return "rate_limit_error";
-    case 503:
-    case 529: return "overloaded_error";
-    case 504: return "timeout_error";
-    default: return status >= 500 ? "api_error" : "invalid_request_error";
-    }
-}
-
 /* Where the format has no place for the field, it stands before the words that do not name it. */
 static void put_words(buf *out, const char *name, int code, const sv_error *err)
 {
@@ -292,7 +262,7 @@ static void anthropic_body(const edge_call *c, int code, const sv_error *err, bu
 {
     const sv_error_info *info = told(code);
     buf_puts(out, "{\"type\":\"error\",\"error\":{");
-    put_string(out, "type", anthropic_type(info->http));
+    put_string(out, "type", anthropic_error_type(info->http));
     buf_putc(out, ',');
     put_words(out, "message", code, err);
     buf_puts(out, "},");

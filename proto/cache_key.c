@@ -5,6 +5,7 @@
 #include "canonical.h"
 #include "error.h"
 #include "seal.h"
+#include "uuid.h"
 
 #include <stdio.h>
 
@@ -110,4 +111,17 @@ int cache_bucket(const cache_scope *scope, const router_complete_req *q, sv_str 
     if (rc == 0) rc = name("samovar-bucket-1", scope, q, buf_str(&rest), generation, ret);
     buf_free(&rest);
     return rc;
+}
+
+sv_id cache_key_id(const char *key)
+{
+    sv_id id = {{0}};
+    hex_parse((sv_str){key, 2 * sizeof id.b}, id.b, sizeof id.b);
+    return id;
+}
+
+bool cache_is_away(int code)
+{
+    return code == SV_E_UNAVAILABLE || code == SV_E_NO_SERVICE || code == SV_E_PEER_LOST ||
+           code == SV_E_QUEUE_FULL || code == SV_E_NO_METHOD;
 }

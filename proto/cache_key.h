@@ -38,4 +38,11 @@ int cache_key(const cache_scope *scope, const router_complete_req *q, sv_str bod
 int cache_bucket(const cache_scope *scope, const router_complete_req *q, sv_str body,
                  json_value text, sv_str generation, char ret[CACHE_KEY + 1]);
 
+/* The first 128 bits of a key, for tables by id. */
+sv_id cache_key_id(const char *key);
+
+/* Did cache.complete fail because nobody is there to answer it? Then router.complete is asked instead,
+ * as long as nothing of an answer has come. */
+bool cache_is_away(int code);
+
 #endif

@@ -66,7 +66,7 @@ void hex_format(const void *p, size_t n, char *text)
     text[2 * n] = 0;
 }
 
-static int hex_digit(char c)
+int hex_digit(char c)
 {
     if (c >= '0' && c <= '9') return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;

@@ -19,6 +19,8 @@ void uuid_format(const sv_id *id, char text[UUID_TEXT + 1]);
 int uuid_parse(sv_str text, sv_id *ret);
 /* `n` bytes as 2n lower-case hex digits and NUL. */
 void hex_format(const void *p, size_t n, char *text);
+/* The value of a hex digit, or -1. */
+int hex_digit(char c);
 /* 2n hex digits into n bytes. 0 or SV_E_INVALID. */
 int hex_parse(sv_str text, void *p, size_t n);
 

@@ -55,19 +55,6 @@ sv_str answer_body(const answer_bytes *b)
 
 /* ---- the table ---- */
 
-static int digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0;
-}
-
-static sv_id id_of(const char *key)
-{
-    sv_id id;
-    for (size_t i = 0; i < sizeof id.b; i++)
-        id.b[i] = (uint8_t)(digit(key[2 * i]) << 4 | digit(key[2 * i + 1]));
-    return id;
-}
-
 /* What it takes of the disk: its row and chunks are counted too. */
 static uint64_t weight(const answer *r)
 {
@@ -135,7 +122,7 @@ void answers_free(answers *a)
 
 answer *answers_find(answers *a, const char *key, int64_t now, int64_t age_s)
 {
-    sv_id id = id_of(key);
+    sv_id id = cache_key_id(key);
     answer *r = idmap_get(&a->map, &id);
     if (r == NULL || strcmp(r->key, key) != 0 || r->info.expires <= now) return NULL;
     /* A clock that was put back makes an answer young, not old. */
@@ -215,7 +202,7 @@ static answer *make(const answer_info *i)
     answer *r = i->key.n == CACHE_KEY ? calloc(1, sizeof *r + answer_text_size(i)) : NULL;
     if (r == NULL) return NULL;
     memcpy(r->key, i->key.p, CACHE_KEY);
-    r->id = id_of(r->key);
+    r->id = cache_key_id(r->key);
     r->info = answer_info_copy(i, r->text);
     r->info.key = (sv_str){r->key, CACHE_KEY};
     return r;

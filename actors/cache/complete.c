@@ -43,6 +43,7 @@ typedef struct trip {
     answer_info info; /* what is known before the answer is */
     int64_t keep_s;
     char endpoint[25];
+    char leader[37]; /* the user in whose name it was asked */
     /* of the same meaning */
     bool asking, understood;
     int64_t age_s;
@@ -99,19 +100,65 @@ static int head_for(const rider *r, router_complete_head *ret)
 
 /* ---- what flights ask for ---- */
 
+static void release(const seat *s)
+{
+    sv_on_cancel(s->call, NULL);
+    sv_on_drained(s->call, NULL);
+}
+
+/* In whose name the call is; "": the operator's. */
+static sv_str user_of(const seat *s)
+{
+    ticket t;
+    sv_str bytes = sv_call_ticket(s->call);
+    return bytes.n && ticket_read(bytes, &t, NULL) == 0 ? t.user : sv_cstr("");
+}
+
+static bool is_leaders(const trip *t, const rider *r)
+{
+    return sv_str_is(user_of(r->data), t->leader);
+}
+
+/* Others than the leader's user get nothing of it: their callers ask the router themselves. False:
+ * nobody is left, and the flight is gone. */
+static bool send_others_away(flight *f)
+{
+    rider *r, *next;
+    bool some = false;
+    for (r = TAILQ_FIRST(&f->riders); r; r = next) {
+        next = TAILQ_NEXT(r, link);
+        if (r == f->lead || is_leaders(f->data, r)) {
+            some = true;
+            continue;
+        }
+        const seat *s = r->data;
+        sv_call *call = s->call;
+        release(s);
+        flight_leave(r);
+        sv_refuse(call, SV_E_UNAVAILABLE, NULL);
+    }
+    return some;
+}
+
+/* What a user's own provider says is not for the organization; an error is for those who wait, and for
+ * nobody who comes later. False: the flight is gone. */
+static bool look_at_head(flight *f, sv_str body)
+{
+    arena a;
+    router_complete_head head;
+    arena_init(&a, REPLY_MORE);
+    int rc = message_decode(&router_complete_head_msg, body, MESSAGE_LENIENT, &a, &head, NULL);
+    if (rc || head.http_status >= 300 || head.personal) flight_doom(f);
+    bool left = rc || !head.personal || send_others_away(f);
+    arena_free(&a);
+    return left;
+}
+
 static void on_item(void *arg, sv_stream *s, const sv_item *item)
 {
     flight *f = arg;
     (void)s;
-    if (!f->begun) { /* an error is for those who wait, and for nobody who comes later */
-        arena a;
-        router_complete_head head;
-        arena_init(&a, REPLY_MORE);
-        int rc =
-            message_decode(&router_complete_head_msg, item->body, MESSAGE_LENIENT, &a, &head, NULL);
-        if (rc || head.http_status >= 300) flight_doom(f);
-        arena_free(&a);
-    }
+    if (!f->begun && !look_at_head(f, item->body)) return;
     flight_item(f, item->body, item->attachment);
 }
 
@@ -120,6 +167,7 @@ static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, cons
     flight *f = arg;
     (void)s;
     ((trip *)f->data)->stream = NULL;
+    if (code == 0 && item && !f->stream && !look_at_head(f, item->body)) return;
     flight_done(f, code, item ? item->body : (sv_str){NULL, 0},
                 item ? item->attachment : (sv_str){NULL, 0}, err);
 }
@@ -144,6 +192,7 @@ static int start(flight *f, rider *lead, sv_error *err)
                     .max_reply = c->answer_bytes + REPLY_MORE,
                     .trace = sv_call_trace(s->call),
                     .ticket = sv_call_ticket(s->call)};
+    snprintf(t->leader, sizeof t->leader, "%.*s", SV_FMT(user_of(s)));
     if (r.ttl_ms == 0) return sv_fail(err, SV_E_DEADLINE, NULL, NULL);
     t->stream = sv_open(c->process, &r, &events, f, err);
     return t->stream ? 0 : err->code;
@@ -178,12 +227,6 @@ static bool ready(rider *r)
 static int write_bytes(rider *r, sv_str bytes)
 {
     return sv_write(((const seat *)r->data)->call, "text/event-stream", bytes);
-}
-
-static void release(const seat *s)
-{
-    sv_on_cancel(s->call, NULL);
-    sv_on_drained(s->call, NULL);
 }
 
 static int64_t tokens_of(int64_t prompt, int64_t completion)

@@ -8,16 +8,6 @@
 
 enum { PACE = 64 << 10, TRIM = 256 << 10, HEAD_BYTES = 64 << 10 };
 
-static sv_id id_of(const char *key)
-{
-    sv_id id = {{0}};
-    for (size_t i = 0; i < 2 * sizeof id.b; i++) {
-        int digit = key[i] <= '9' ? key[i] - '0' : key[i] - 'a' + 10;
-        id.b[i / 2] = (uint8_t)(id.b[i / 2] << 4 | (digit & 15));
-    }
-    return id;
-}
-
 void flights_init(flights *all, const flight_ops *ops, size_t most)
 {
     *all = (flights){.ops = ops, .most = most};
@@ -70,7 +60,7 @@ static void refuse(rider *r, int code, const sv_error *err)
 
 flight *flight_find(flights *all, const char *key)
 {
-    sv_id id = id_of(key);
+    sv_id id = cache_key_id(key);
     flight *f = idmap_get(&all->map, &id);
     return f && strcmp(f->key, key) == 0 ? f : NULL;
 }
@@ -81,7 +71,7 @@ flight *flight_new(flights *all, const char *key, bool stream, bool listed)
     if (f == NULL) return NULL;
     f->in = all;
     memcpy(f->key, key, CACHE_KEY);
-    f->id = id_of(key);
+    f->id = cache_key_id(key);
     f->stream = stream;
     f->keep = true;
     TAILQ_INIT(&f->riders);
@@ -372,7 +362,7 @@ flight *flight_rekey(flight *f, const char *key)
         return NULL;
     }
     memcpy(f->key, key, CACHE_KEY);
-    f->id = id_of(key);
+    f->id = cache_key_id(key);
     if (f->keep && idmap_get(&f->in->map, &f->id) == NULL)
         f->listed = idmap_put(&f->in->map, &f->id, f) == 0;
     return f;

@@ -97,16 +97,6 @@ sv_str meaning_bytes(const meaning_vector *v)
 
 /* ---- the table ---- */
 
-static sv_id id_of(const char *key)
-{
-    sv_id id = {{0}};
-    for (size_t i = 0; i < 2 * sizeof id.b; i++) {
-        int digit = key[i] <= '9' ? key[i] - '0' : key[i] - 'a' + 10;
-        id.b[i / 2] = (uint8_t)(id.b[i / 2] << 4 | (digit & 15));
-    }
-    return id;
-}
-
 void meanings_init(meanings *m, uint64_t most)
 {
     *m = (meanings){.most = most};
@@ -142,7 +132,7 @@ void meanings_free(meanings *m)
 
 static bucket *find(const meanings *m, const char *key)
 {
-    sv_id id = id_of(key);
+    sv_id id = cache_key_id(key);
     bucket *b = idmap_get(&m->map, &id);
     return b && strcmp(b->key, key) == 0 ? b : NULL;
 }
@@ -154,7 +144,7 @@ static bucket *find_or_make(meanings *m, const char *key)
     b = calloc(1, sizeof *b);
     if (b == NULL) return NULL;
     b->in = m;
-    b->id = id_of(key);
+    b->id = cache_key_id(key);
     memcpy(b->key, key, CACHE_KEY);
     TAILQ_INIT(&b->list);
     if (idmap_get(&m->map, &b->id) == NULL && idmap_put(&m->map, &b->id, b) == 0) return b;

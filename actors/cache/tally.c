@@ -1,6 +1,8 @@
 /*  tally.c - open addressing, half full at most; nothing is ever removed. */
 #include "tally.h"
 
+#include "fnv.h"
+
 #include <stdlib.h>
 
 void tally_init(tally *t)
@@ -18,12 +20,7 @@ void tally_free(tally *t)
 
 static uint32_t hash(sv_str a, sv_str b)
 {
-    uint64_t h = 0xcbf29ce484222325ull;
-    for (uint32_t i = 0; i < a.n; i++)
-        h = (h ^ (uint8_t)a.p[i]) * 0x100000001b3ull;
-    h = (h ^ 0xff) * 0x100000001b3ull;
-    for (uint32_t i = 0; i < b.n; i++)
-        h = (h ^ (uint8_t)b.p[i]) * 0x100000001b3ull;
+    uint64_t h = fnv_more(fnv_more(FNV_BASIS, a), b);
     return (uint32_t)(h ^ h >> 32);
 }
 

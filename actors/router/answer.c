@@ -140,8 +140,8 @@ void answer_tokens(json_value usage, tokens *ret)
 
 void answer_put_usage(buf *out, const char *id, sv_str model, int64_t created, const tokens *t)
 {
-    buf_printf(out, "data: {\"id\":\"%s\",\"object\":\"chat.completion.chunk\",\"created\":%lld,", id,
-               (long long)created);
+    buf_printf(out, "data: {\"id\":\"%s\",\"object\":\"chat.completion.chunk\",\"created\":%lld,",
+               id, (long long)created);
     buf_puts(out, "\"model\":\"");
     buf_json_escape(out, model);
     buf_printf(out,

@@ -12,13 +12,14 @@
 
 /* One event of a stream. */
 typedef struct chunk {
-    bool object;      /* it is a JSON object */
-    bool finished;    /* some choice has a finish_reason */
-    llm_finish why;   /* the first one */
-    uint64_t begun, ended; /* bits of choices, by index modulo 64: with content, with finish_reason */
-    bool no_choices;  /* "choices" is there and empty */
-    bool content;     /* some delta has text, reasoning or a tool call */
-    bool tools;       /* a tool call */
+    bool object;    /* it is a JSON object */
+    bool finished;  /* some choice has a finish_reason */
+    llm_finish why; /* the first one */
+    uint64_t begun,
+        ended;         /* bits of choices, by index modulo 64: with content, with finish_reason */
+    bool no_choices;   /* "choices" is there and empty */
+    bool content;      /* some delta has text, reasoning or a tool call */
+    bool tools;        /* a tool call */
     size_t text_bytes; /* of text, reasoning and arguments */
     json_value id, model;
     json_value error; /* JSON_NONE unless there is one that is not null */

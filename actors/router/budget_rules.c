@@ -4,6 +4,7 @@
 #include "arena.h"
 #include "budget_name.h"
 #include "error.h"
+#include "fnv.h"
 #include "log.h"
 #include "name_table.h"
 #include "uuid.h"
@@ -48,17 +49,10 @@ struct budget_rules {
 
 /* ---- by what they limit ---- */
 
-static uint64_t mix(uint64_t h, sv_str s)
-{
-    for (uint32_t i = 0; i < s.n; i++)
-        h = (h ^ (uint8_t)s.p[i]) * 1099511628211u;
-    return (h ^ 0xff) * 1099511628211u; /* between two fields */
-}
-
 static uint64_t hash_of(const budget_rules *r, int kind, sv_str org, sv_str subject, sv_str model)
 {
-    uint64_t h = (r->seed ^ (uint64_t)kind) * 1099511628211u;
-    return mix(mix(mix(h, org), subject), model);
+    uint64_t h = (r->seed ^ (uint64_t)kind) * FNV_PRIME;
+    return fnv_more(fnv_more(fnv_more(h, org), subject), model);
 }
 
 static budget_rule **bucket(budget_rules *r, uint64_t hash)
@@ -118,11 +112,6 @@ void budget_rules_free(budget_rules *r)
     name_table_free(&r->orgs);
     arena_free(&r->arena);
     free(r);
-}
-
-uint32_t budget_rules_count(const budget_rules *r)
-{
-    return r->ids.n;
 }
 
 /* ---- what comes ---- */

@@ -36,7 +36,6 @@ void budget_rules_free(budget_rules *r);
 void budget_rules_clear(budget_rules *r);
 /* An item of the feed of the kind budget. */
 void budget_rules_take(budget_rules *r, const auth_feed_item *item);
-uint32_t budget_rules_count(const budget_rules *r);
 
 void budget_rules_find(const budget_rules *r, const budget_who *who, budget_found *ret);
 const budget_caps *budget_rule_caps(const budget_rule *rule);

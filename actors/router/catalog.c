@@ -14,9 +14,9 @@
 #include <strings.h>
 
 enum {
-    FRESH_MS = 300000, /* between two listings */
+    FRESH_MS = 300000,   /* between two listings */
     UNUSED_MS = 3600000, /* the same of a tenant's that nobody has used for so long */
-    RETRY_MS = 1000,   /* after the first failure, then doubled */
+    RETRY_MS = 1000,     /* after the first failure, then doubled */
     LOCAL_RETRY_MAX_MS = 30000,
     LOCAL_FAILURES_MAX = 3 /* then a local server counts as gone */
 };
@@ -111,8 +111,9 @@ static void failed(provider *p, const char *words, const char *more)
     uint64_t most = local ? LOCAL_RETRY_MAX_MS : fresh_ms(p);
     uint64_t ms = p->failures < 10 ? (uint64_t)RETRY_MS << p->failures : most;
     if (!p->hidden && p->failures == 0)
-        log_write(LOG_WARN, "a provider did not list its models", LOG_STR("provider", provider_label(p)),
-                  LOG_STR("reason", words), LOG_STR("detail", more));
+        log_write(LOG_WARN, "a provider did not list its models",
+                  LOG_STR("provider", provider_label(p)), LOG_STR("reason", words),
+                  LOG_STR("detail", more));
     p->failures++;
     set_state(p, words, more);
     if (local && !p->hidden && p->failures >= LOCAL_FAILURES_MAX) {
@@ -269,10 +270,8 @@ static int add_candidates(catalog *cat, const config *c, sv_error *err)
         const char *name = provider_by_name(l, sv_cstr(k->name)) ? k->other_name : k->name;
         if (provider_by_name(l, sv_cstr(name)) || l->n == PROVIDERS_MAX) continue;
         snprintf(url, sizeof url, "http://127.0.0.1:%u/v1", k->port);
-        provider_spec s = {.name = name,
-                           .source = FROM_MACHINE,
-                           .base_url = url,
-                           .trust = HTTP_TRUST_OPERATOR};
+        provider_spec s = {
+            .name = name, .source = FROM_MACHINE, .base_url = url, .trust = HTTP_TRUST_OPERATOR};
         int rc = provider_add(l, &s, &p, err);
         if (rc) return rc;
         p->hidden = true;

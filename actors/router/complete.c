@@ -4,14 +4,17 @@
 
 #include "openai.h"
 #include "anthropic.h"
+#include "fnv.h"
 #include "task.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
-    OUTPUT_UNSAID = 4096, /* tokens of an answer whose client does not say how many, for its price */
-    HASHED = 4096         /* bytes of a conversation's beginning that name it */
+    OUTPUT_UNSAID =
+        4096,           /* tokens of an answer whose client does not say how many, for its price */
+    ANSWERS_MOST = 128, /* to one request */
+    HASHED = 4096       /* bytes of a conversation's beginning that name it */
 };
 
 typedef struct endpoint {
@@ -62,8 +65,7 @@ static int check(sv_call *call, const router_complete_req *q, const endpoint *e,
         return sv_fail(err, SV_E_INVALID, "via", "The Via header must not contain NUL.");
     if (q->content_type.n) {
         bool form = e->op == OP_TRANSCRIPTION;
-        return form ? 0
-                    : sv_fail(err, SV_E_INVALID, "content_type", "This endpoint takes JSON.");
+        return form ? 0 : sv_fail(err, SV_E_INVALID, "content_type", "This endpoint takes JSON.");
     }
     if (e->op == OP_TRANSCRIPTION)
         return sv_fail(err, SV_E_INVALID, "content_type", "This endpoint takes a form.");
@@ -91,15 +93,37 @@ static int check_mode(const relay *r, sv_error *err)
     return 0;
 }
 
+/* Also where the bytes would pass: what a provider stores belongs to its key, which users share, an
+ * answer made in the background could be fetched by nobody here, and its usage would never be known. */
+static int refuse_stored(const relay *r, sv_error *err)
+{
+    static const char *const names[] = {"previous_response_id", "conversation"};
+    json_value root = json_root(r->body), v;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        v = json_get(root, names[i]);
+        if (v.type != JSON_NONE && v.type != JSON_NULL)
+            return sv_fail(err, SV_E_INVALID, names[i],
+                           "No answers are stored here: send the whole conversation in input.");
+    }
+    v = json_get(root, "background");
+    if (v.type != JSON_NONE && v.type != JSON_NULL && v.type != JSON_FALSE)
+        return sv_fail(err, SV_E_INVALID, "background",
+                       "Answers are not stored here: leave background out and use stream.");
+    return 0;
+}
+
 /* Parsed always, since the choice wants to know what the request is; where every provider speaks the
  * client's format it is the provider's to judge, and what is wrong here is no error yet. */
 static int understand(relay *r, sv_error *err)
 {
     sv_error unread = {0};
     arena *a = sv_call_arena(r->call);
+    int stored = r->client->format == LLM_RESPONSES ? refuse_stored(r, err) : 0;
+    if (stored) return stored;
     if (r->op == OP_CHAT || r->op == OP_COUNT) {
         int rc = r->client->parse(r->body, a, &r->request, &unread);
-        if (rc == SV_E_NO_MEMORY) return sv_fail(err, rc, NULL, NULL);
+        if (rc == SV_E_NO_MEMORY) /* of the call's arena, whose size is bounded */
+            sv_fail(&unread, SV_E_TOO_LARGE, NULL, "The request has too many parts to be read.");
         r->parsed = rc == 0;
         if (r->parsed)
             llm_features_of(&r->request, &r->features);
@@ -122,15 +146,12 @@ static int understand(relay *r, sv_error *err)
 
 static uint64_t hash_more(uint64_t h, sv_str text)
 {
-    uint32_t n = text.n < HASHED ? text.n : HASHED;
-    for (uint32_t i = 0; i < n; i++)
-        h = (h ^ (uint8_t)text.p[i]) * 1099511628211u; /* FNV-1a */
-    return (h ^ 0xff) * 1099511628211u;
+    return fnv_more(h, (sv_str){text.p, text.n < HASHED ? text.n : HASHED});
 }
 
 static uint64_t conversation_of(const relay *r)
 {
-    uint64_t h = 14695981039346656037u;
+    uint64_t h = FNV_BASIS;
     h = hash_more(h, r->ask.org);
     h = hash_more(h, r->ask.user);
     if (r->q->session.n) return hash_more(h, r->q->session);
@@ -224,23 +245,55 @@ static int choose(relay *r, sv_error *err)
 
 /* ---- what it may cost ---- */
 
+/* Answers that are asked for: "n", also in a request that could not be read here. */
+static int64_t answers_wanted(const relay *r)
+{
+    int64_t n = r->request.n;
+    if (r->op != OP_CHAT) return 1;
+    if (!r->parsed && json_int(json_get(json_root(r->body), "n"), &n)) n = 1;
+    return n < 1 ? 1 : n > ANSWERS_MOST ? ANSWERS_MOST : n;
+}
+
+/* The longest answer that is asked for; 0: the request does not say. */
+static int64_t output_wanted(const relay *r)
+{
+    static const char *const names[] = {"max_tokens", "max_completion_tokens", "max_output_tokens"};
+    int64_t most = r->features.max_tokens, n;
+    if (r->parsed || r->op != OP_CHAT) return most;
+    json_value root = json_root(r->body);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        json_value v = json_get(root, names[i]);
+        if (v.type != JSON_NUMBER) continue;
+        if (json_int(v, &n) == 0 && n > most) most = n < INT32_MAX ? n : INT32_MAX;
+    }
+    return most;
+}
+
+/* What is asked of several at once is paid of each. */
 static int64_t worst_cost(const relay *r, int64_t *ret_tokens)
 {
-    int64_t most = 0, most_tokens = 0;
+    int64_t most = 0, most_tokens = 0, sum = 0, sum_tokens = 0, n = answers_wanted(r);
     int64_t prompt = r->features.prompt_tokens + r->features.prompt_tokens / 4 + 16;
     for (uint32_t i = 0; i < r->plan.n; i++) {
         const model_info *m = r->plan.items[i].info;
         bool own = r->plan.items[i].provider->source == FROM_TENANT; /* not paid by the platform */
-        int64_t out = r->features.max_tokens;
-        if (out == 0) out = m->output_most && m->output_most < OUTPUT_UNSAID ? m->output_most : OUTPUT_UNSAID;
+        int64_t out = output_wanted(r);
+        if (out == 0)
+            out = m->output_most && m->output_most < OUTPUT_UNSAID ? m->output_most : OUTPUT_UNSAID;
+        out *= n;
         if (r->op != OP_CHAT) out = 0;
         tokens t = {.known = true, .prompt = prompt, .completion = out};
         int64_t cost = m->price.known && !own ? model_cost(&m->price, &t) : 0;
         if (cost > most) most = cost;
         if (prompt + out > most_tokens) most_tokens = prompt + out;
+        if (i < RACE_MOST) {
+            sum += cost;
+            sum_tokens += prompt + out;
+        }
     }
-    *ret_tokens = most_tokens;
-    return most;
+    bool together = r->q->mode.n > 0;
+    *ret_tokens = together ? sum_tokens : most_tokens;
+    return together ? sum : most;
 }
 
 static void go(relay *r)

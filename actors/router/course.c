@@ -10,16 +10,16 @@
 #include "uuid.h"
 
 enum {
-    STUMBLES = 4,           /* tries of the only provider there is */
-    AGAIN_MS = 100,         /* before a second try after a stumble, and up to as much again */
-    RATE_MS = 500,          /* first pause of a limit that names none; doubles */
+    STUMBLES = 4,   /* tries of the only provider there is */
+    AGAIN_MS = 100, /* before a second try after a stumble, and up to as much again */
+    RATE_MS = 500,  /* first pause of a limit that names none; doubles */
     RATE_MOST_MS = 8000,
-    WAIT_MOST_MS = 60000,   /* Retry-After is obeyed up to this */
-    WAIT_SHORT_MS = 2000,   /* and up to this when somebody else could be asked */
-    CLOSED_MOST_MS = 10000, /* a provider that rests is waited for so long when it is the only one */
+    WAIT_MOST_MS = 60000, /* Retry-After is obeyed up to this */
+    WAIT_SHORT_MS = 2000, /* and up to this when somebody else could be asked */
+    CLOSED_MOST_MS =
+        10000, /* a provider that rests is waited for so long when it is the only one */
     HEDGE_LEAST_MS = 20,
-    HEDGE_PATIENCE = 4, /* times longer that a second call waits when they are nearly used up */
-    RACE_MOST = 4
+    HEDGE_PATIENCE = 4 /* times longer that a second call waits when they are nearly used up */
 };
 
 typedef enum step { STEP_STOP, STEP_NEXT, STEP_KEY, STEP_AGAIN } step;
@@ -302,9 +302,7 @@ static step after_refusal(relay *r, const leg *l, uint32_t *wait_ms)
     case LLM_FAIL_BILLING:
         r->dead[l->place] |= bit;
         return key_left(r, l->place, &key) ? STEP_KEY : STEP_NEXT;
-    case LLM_FAIL_RATE:
-        r->limited[l->place] |= bit;
-        return after_limit(r, l, wait_ms);
+    case LLM_FAIL_RATE: r->limited[l->place] |= bit; return after_limit(r, l, wait_ms);
     case LLM_FAIL_OVERLOAD:
     case LLM_FAIL_SERVER: return after_stumble(r, l, wait_ms);
     case LLM_FAIL_CONTEXT:
@@ -341,12 +339,10 @@ static bool go_on(relay *r, const leg *l, int code)
     switch (after_failure(r, l, code, &wait_ms)) {
     case STEP_STOP: return false;
     case STEP_NEXT: return begin_next(r, l->place + 1, &err) == 0;
-    case STEP_KEY:
-        return key_left(r, l->place, &key) && begin(r, l->place, key, false, &err) == 0;
+    case STEP_KEY: return key_left(r, l->place, &key) && begin(r, l->place, key, false, &err) == 0;
     case STEP_AGAIN: break;
     }
-    if (wait_ms + 100u >= sv_call_ttl_ms(r->call))
-        return begin_next(r, l->place + 1, &err) == 0;
+    if (wait_ms + 100u >= sv_call_ttl_ms(r->call)) return begin_next(r, l->place + 1, &err) == 0;
     return pause_then_begin(r, l->place, (uint64_t)wait_ms * 1000) == 0;
 }
 
@@ -357,8 +353,7 @@ static bool continue_elsewhere(relay *r, const leg *l, int code, const sv_error 
     uint64_t until_us;
     sv_error err = {0};
     if (!r->q->continued || !r->said_all || r->said.n == 0 || r->first_code || l->done ||
-        l->finished ||
-        r->client_gone || r->made >= r->router->attempts)
+        l->finished || r->client_gone || r->made >= r->router->attempts)
         return false;
     r->first_code = code;
     if (why) r->first_words = *why;

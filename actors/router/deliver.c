@@ -19,9 +19,10 @@ static const char *stream_media(const relay *r)
 static void end_decision(relay *r)
 {
     const leg *l = r->winner;
-    decision_result result = {.outcome = r->outcome == 0                 ? "ok"
-                                         : r->outcome == SV_E_CANCELLED ? "cancelled"
-                                                                        : sv_error_lookup(r->outcome)->name,
+    decision_result result = {.outcome = r->outcome == 0 ? "ok"
+                                         : r->outcome == SV_E_CANCELLED
+                                             ? "cancelled"
+                                             : sv_error_lookup(r->outcome)->name,
                               .finish = l && l->finished ? leg_finish_name(l->finish) : NULL,
                               .provider = l ? provider_label(l->who->provider) : NULL,
                               .model = l ? l->who->model : NULL,
@@ -100,6 +101,7 @@ static router_complete_head head_of(const relay *r, const leg *l, int status, co
     h.why = sv_cstr(l->who->why);
     h.dropped = sv_cstr(l->notes.dropped);
     h.upstream_id = sv_cstr(l->upstream_id);
+    h.personal = l->who->provider->source == FROM_TENANT && l->who->provider->user[0];
     h.retry_after_ms = told_pause(l->retry_after_ms);
     return h;
 }
@@ -165,7 +167,8 @@ int deliver_bytes(leg *l, sv_str bytes)
         return rc;
     }
     int rc = buf_put(&l->held, bytes.p, bytes.n);
-    if (rc == 0 && l->held.n > HELD_MAX) l->content = true; /* whatever it is: it cannot wait here */
+    if (rc == 0 && l->held.n > HELD_MAX)
+        l->content = true; /* whatever it is: it cannot wait here */
     return rc;
 }
 
@@ -197,9 +200,9 @@ static void write_error_event(relay *r)
     buf_init(&plain, 4096);
     buf_puts(&plain, words);
     if (l) provider_blot(l->who->provider, &plain);
-    r->client->error_event(r->writer, info->http, own && l->failure.type[0] ? l->failure.type : NULL,
-                           own && l->failure.code[0] ? l->failure.code : info->name,
-                           buf_str(&plain), &event);
+    r->client->error_event(
+        r->writer, info->http, own && l->failure.type[0] ? l->failure.type : NULL,
+        own && l->failure.code[0] ? l->failure.code : info->name, buf_str(&plain), &event);
     sv_write(r->call, stream_media(r), buf_str(&event));
     buf_free(&event);
     buf_free(&plain);
@@ -414,10 +417,10 @@ void deliver_all(relay *r)
     buf_json_escape(out, r->q->model);
     buf_puts(out, "\",\"choices\":[");
     put_choices(r, out, &sum);
-    buf_printf(out,
-               "],\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,\"total_tokens\":%lld}}",
-               (long long)sum.prompt, (long long)sum.completion,
-               (long long)(sum.prompt + sum.completion));
+    buf_printf(
+        out,
+        "],\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,\"total_tokens\":%lld}}",
+        (long long)sum.prompt, (long long)sum.completion, (long long)(sum.prompt + sum.completion));
     if (r->legs) prompt_log_keep_whole(r->legs, buf_str(out));
     set_whole_type(r, json_media);
     r->end_status = 200;
@@ -449,8 +452,8 @@ static void word_failure(const leg *l, int code, const char *more, sv_error *ret
         strncmp(text, the_provider, sizeof the_provider - 1) == 0 ? sizeof the_provider - 1 : 0;
     *ret = (sv_error){0};
     if (skip)
-        sv_fail(ret, code, NULL, "The provider %s%s%s%s", provider_label(l->who->provider), text + skip,
-                *more ? " " : "", more);
+        sv_fail(ret, code, NULL, "The provider %s%s%s%s", provider_label(l->who->provider),
+                text + skip, *more ? " " : "", more);
     else
         sv_fail(ret, code, NULL, "%s%s%s", text, *more ? " " : "", more);
     ret->retry_after_ms = told_pause(l->retry_after_ms);

@@ -103,9 +103,10 @@ static int put_word(demo *d, sv_str word, buf *out)
     buf text;
     buf_init(&text, TEXT_MAX * 6);
     buf_json_escape(&text, word);
-    int rc = text.failed ? text.error
-                         : d->client->writer_event(
-                               d->writer, &(llm_event){.kind = LLM_TEXT, .text = buf_str(&text)}, out);
+    int rc = text.failed
+                 ? text.error
+                 : d->client->writer_event(
+                       d->writer, &(llm_event){.kind = LLM_TEXT, .text = buf_str(&text)}, out);
     buf_free(&text);
     return rc;
 }
@@ -333,9 +334,8 @@ static int begin(demo *d, const router_complete_req *req, sv_str body)
     compose(d, buf_str(&last));
     buf_free(&last);
     if (rc || d->text.failed) return SV_E_NO_MEMORY;
-    d->tokens = (tokens){.known = true,
-                         .prompt = f.prompt_tokens,
-                         .completion = count_words(buf_str(&d->text))};
+    d->tokens = (tokens){
+        .known = true, .prompt = f.prompt_tokens, .completion = count_words(buf_str(&d->text))};
     uuid_format(sv_call_id(d->call), text);
     for (const char *c = text; *c; c++)
         if (*c != '-') *to++ = *c;

@@ -11,18 +11,18 @@
 #include <stdlib.h>
 
 enum {
-    TTL_MARGIN_MS = 50, /* to say so before the bus does */
-    TOKEN_MS = 30,      /* a plain answer comes when its last token is made: time for each */
-    PLAIN_TOKENS = 2000, /* when the client does not say how many it wants */
+    TTL_MARGIN_MS = 50,     /* to say so before the bus does */
+    TOKEN_MS = 30,          /* a plain answer comes when its last token is made: time for each */
+    PLAIN_TOKENS = 2000,    /* when the client does not say how many it wants */
     TOKENS_MOST = 100000000 /* of one answer; a provider that tells of more is not believed */
 };
 
 static const char json_media[] = "application/json";
 
 static const char *const finish_names[] = {
-    [LLM_STOP] = "stop",       [LLM_STOP_SEQUENCE] = "stop", [LLM_LENGTH] = "length",
-    [LLM_TOOL_CALLS] = "tools", [LLM_FILTER] = "filter",     [LLM_REFUSAL] = "refusal",
-    [LLM_PAUSE] = "pause",     [LLM_CONTEXT] = "context",    [LLM_OTHER] = "other",
+    [LLM_STOP] = "stop",        [LLM_STOP_SEQUENCE] = "stop", [LLM_LENGTH] = "length",
+    [LLM_TOOL_CALLS] = "tools", [LLM_FILTER] = "filter",      [LLM_REFUSAL] = "refusal",
+    [LLM_PAUSE] = "pause",      [LLM_CONTEXT] = "context",    [LLM_OTHER] = "other",
 };
 
 const char *leg_finish_name(llm_finish f)
@@ -75,8 +75,7 @@ static int form(leg *l, sv_str *body, sv_error *err)
     sv_str boundary;
     buf_init(&l->body, (size_t)r->body.n + 4096);
     int rc = form_boundary(r->q->content_type, &boundary, err);
-    if (rc == 0)
-        rc = form_set_model(r->body, boundary, sv_cstr(l->who->model), &l->body, err);
+    if (rc == 0) rc = form_set_model(r->body, boundary, sv_cstr(l->who->model), &l->body, err);
     if (rc == 0) *body = buf_str(&l->body);
     return rc;
 }
@@ -171,18 +170,18 @@ static void on_head(void *arg, const http_head *head)
     leg *l = arg;
     l->status = head->status;
     l->first_byte_us = http_first_byte_us(l->transfer);
-    l->retry_after_ms =
-        answer_pause_ms(head->retry_after_ms, head->retry_after,
-                        loop_unix_us(l->relay->router->loop));
+    l->retry_after_ms = answer_pause_ms(head->retry_after_ms, head->retry_after,
+                                        loop_unix_us(l->relay->router->loop));
     if (head->content_type.n < sizeof l->content_type)
         snprintf(l->content_type, sizeof l->content_type, "%.*s", SV_FMT(head->content_type));
     if (head->request_id.n < sizeof l->upstream_id &&
         !provider_in(l->who->provider, head->request_id))
         snprintf(l->upstream_id, sizeof l->upstream_id, "%.*s", SV_FMT(head->request_id));
     bool good = head->status == 200;
-    l->events = l->relay->stream && good && (l->way == LEG_PASS || l->way == LEG_TRANSLATE) &&
-                (answer_type_is(head->content_type, "text/event-stream") ||
-                 (l->ops->framing == LLM_LINES && !answer_type_is(head->content_type, "text/html")));
+    l->events =
+        l->relay->stream && good && (l->way == LEG_PASS || l->way == LEG_TRANSLATE) &&
+        (answer_type_is(head->content_type, "text/event-stream") ||
+         (l->ops->framing == LLM_LINES && !answer_type_is(head->content_type, "text/html")));
     if (l->relay->stream && good && !l->events) {
         sv_error why = {0};
         sv_fail(&why, SV_E_PROVIDER_GARBAGE, NULL,
@@ -242,9 +241,9 @@ static int start(leg *l, const buf *url, sv_str body, sv_error *err)
     add_header(headers, &n, type);
     add_header(headers, &n, via);
     add_header(headers, &n,
-               !r->stream                       ? "Accept: application/json"
+               !r->stream                     ? "Accept: application/json"
                : l->ops->framing == LLM_LINES ? "Accept: application/x-ndjson"
-                                                : "Accept: text/event-stream");
+                                              : "Accept: text/event-stream");
     add_header(headers, &n, provider_key_header(l->who->provider, l->key));
     if (l->format == LLM_ANTHROPIC) {
         bool own = r->client->format == LLM_ANTHROPIC;
@@ -389,9 +388,9 @@ static void count(const leg *l, int code)
     if (code == 0)
         metric_add(p->ok, 1);
     else
-        metric_add(
-            metric_get(M_PROVIDER_REQUESTS, (const char *const[]){provider_series(p), attempt_outcome(code)}),
-            1);
+        metric_add(metric_get(M_PROVIDER_REQUESTS,
+                              (const char *const[]){provider_series(p), attempt_outcome(code)}),
+                   1);
     if (l->first_byte_us) metric_observe_us(p->first_byte, l->first_byte_us);
     if (!l->tokens.known) return;
     metric_add(p->prompt, (uint64_t)l->tokens.prompt);
@@ -450,7 +449,8 @@ void leg_settle(leg *l, int code, bool ask_kept)
     bool unseen = code && code != SV_E_CANCELLED && r->winner != l; /* a failed try costs nothing */
     if (!unseen) leg_estimate(l);
     if (l->ailing) {
-        uint64_t made_us = l->first_us && l->started_us < l->first_us ? l->first_us - l->started_us : 0;
+        uint64_t made_us =
+            l->first_us && l->started_us < l->first_us ? l->first_us - l->started_us : 0;
         health_end(l->health, now_us, l->probe,
                    &(health_note){.outcome = health_of(l, code),
                                   .pause_ms = l->retry_after_ms,
@@ -462,7 +462,8 @@ void leg_settle(leg *l, int code, bool ask_kept)
     }
     health_outcome went = health_of(l, code);
     bool own = l->who->provider->source == FROM_TENANT;
-    if (!own && r->plan.task_known && (went == HEALTH_OK || went == HEALTH_BAD_TOOLS || went == HEALTH_FAILED))
+    if (!own && r->plan.task_known &&
+        (went == HEALTH_OK || went == HEALTH_BAD_TOOLS || went == HEALTH_FAILED))
         insight_outcome(&o->insight, r->plan.task, l->who->provider->name, l->who->model,
                         went == HEALTH_OK);
     const model_price *price = &l->who->info->price;

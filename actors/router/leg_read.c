@@ -76,7 +76,8 @@ static int on_failed(leg *l, const llm_event *e)
 /* The model's name, inside of a JSON string, for metrics. */
 static void keep_name(leg *l, sv_str name)
 {
-    if (l->answered[0] || name.n == 0 || name.n >= sizeof l->answered || memchr(name.p, '\\', name.n))
+    if (l->answered[0] || name.n == 0 || name.n >= sizeof l->answered ||
+        memchr(name.p, '\\', name.n))
         return;
     snprintf(l->answered, sizeof l->answered, "%.*s", SV_FMT(name));
 }
@@ -235,8 +236,8 @@ static int see(leg *l, sv_str type, sv_str data, sse_verdict *verdict)
     if (l->way == LEG_PASS && l->format == LLM_OPENAI)
         rc = watch_chunk(l, data, verdict);
     else
-        rc = l->ops->read(l->reader, type, data,
-                          l->way == LEG_PASS ? on_watched : on_translated, l, &why);
+        rc = l->ops->read(l->reader, type, data, l->way == LEG_PASS ? on_watched : on_translated, l,
+                          &why);
     if (rc) {
         if (l->early_error && l->way == LEG_PASS && l->collected.n == 0)
             buf_put(&l->collected, data.p, data.n);
@@ -395,8 +396,7 @@ void leg_read_end(leg *l, int code, const sv_error *why)
         leg_read_close(l);
     else {
         sv_error words = {0};
-        if (!l->saw_event)
-            sv_fail(&words, SV_E_PROVIDER_GARBAGE, NULL, "It was an empty stream.");
+        if (!l->saw_event) sv_fail(&words, SV_E_PROVIDER_GARBAGE, NULL, "It was an empty stream.");
         course_failed(l, l->saw_event ? SV_E_PROVIDER_CUT : SV_E_PROVIDER_GARBAGE,
                       words.code ? &words : NULL);
     }

@@ -2,6 +2,7 @@
 #include "models_table.h"
 
 #include "error.h"
+#include "fnv.h"
 #include "log.h"
 
 #include <errno.h>
@@ -61,16 +62,9 @@ void model_table_free(model_table *t)
     free(t);
 }
 
-static uint64_t mix(uint64_t h, sv_str s)
-{
-    for (uint32_t i = 0; i < s.n; i++)
-        h = (h ^ (uint8_t)s.p[i]) * 1099511628211u;
-    return (h ^ 0xff) * 1099511628211u;
-}
-
 static uint64_t hash_of(model_key key, sv_str provider, sv_str name)
 {
-    uint64_t h = mix(mix(14695981039346656037u + (uint64_t)key, provider), name);
+    uint64_t h = fnv_more(fnv_more(FNV_BASIS + (uint64_t)key, provider), name);
     h ^= h >> 32;
     return h ? h : 1;
 }

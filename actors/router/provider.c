@@ -214,6 +214,8 @@ static void put_encoded(buf *out, sv_str text)
 int provider_url(const provider *p, sv_str path, sv_str at_model, buf *out)
 {
     buf_puts(out, p->api_url);
+    if (p->azure && (sv_str_is(at_model, ".") || sv_str_is(at_model, "..")))
+        return SV_E_MODEL_UNKNOWN; /* would be another address */
     if (p->azure && at_model.n) {
         buf_puts(out, "/openai/deployments/");
         put_encoded(out, at_model);
@@ -227,7 +229,7 @@ int provider_url(const provider *p, sv_str path, sv_str at_model, buf *out)
 
 const char *provider_key_header(const provider *p, uint32_t key)
 {
-    secret_form form = p->azure                      ? SECRET_API_KEY
+    secret_form form = p->azure                     ? SECRET_API_KEY
                        : p->format == LLM_ANTHROPIC ? SECRET_X_API_KEY
                        : p->format == LLM_GEMINI    ? SECRET_X_GOOG
                                                     : SECRET_BEARER;
@@ -353,8 +355,8 @@ int provider_new(const provider_spec *s, provider **ret, sv_error *err)
     model_list_init(&p->models);
     snprintf(p->state, sizeof p->state, "not asked yet");
     p->api_version = strdup(s->api_version ? s->api_version : azure_version);
-    int rc = p->api_version ? set_urls(p, s->base_url, err)
-                            : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    int rc =
+        p->api_version ? set_urls(p, s->base_url, err) : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     if (rc) {
         provider_free(p);
         return rc;

@@ -44,7 +44,7 @@ struct provider {
     char name[PROVIDER_NAME + 1];
     provider_source source;
     char *base_url; /* without userinfo, for people */
-    char *api_url;     /* the same as it is called, without a slash at its end */
+    char *api_url;  /* the same as it is called, without a slash at its end */
     char *models_url;
     llm_format format; /* of chats: LLM_OPENAI, LLM_ANTHROPIC, LLM_GEMINI or LLM_OLLAMA */
     bool responses;    /* has OpenAI's /responses as well */
@@ -53,9 +53,9 @@ struct provider {
     http_trust trust;
     secret *keys[PROVIDER_KEYS]; /* equal in rights; the next one when one is refused or limited */
     uint32_t n_keys;
-    bool trains;       /* data policy: it may learn from what it is sent */
+    bool trains;            /* data policy: it may learn from what it is sent */
     char org[37], user[37]; /* FROM_TENANT: whose it is; `user` empty: the whole organization's */
-    char id[37];       /* FROM_TENANT: of the row at auth */
+    char id[37];            /* FROM_TENANT: of the row at auth */
     char like[PROVIDER_NAME + 1]; /* FROM_TENANT: the known provider that this is; empty: none */
     char label[PROVIDER_NAME + 1], tag[PROVIDER_NAME + 1]; /* provider_label, provider_tag */
     uint32_t refs;     /* calls under way, and one of the owner's */
@@ -74,7 +74,8 @@ struct provider {
     loop_timer timer;
     uint32_t failures;
     void *owner;
-    void (*heard)(void *arg, provider *p); /* after each answer or failure; may end it. NULL: nobody */
+    void (*heard)(void *arg,
+                  provider *p); /* after each answer or failure; may end it. NULL: nobody */
     void *heard_arg;
 };
 

@@ -40,6 +40,7 @@ enum {
     FIRST_BYTES = 48 << 10, /* that still travel with the head */
     HELD_MAX = 64 << 10,    /* that a leg holds back before it has content */
     HEDGE_BURST = 10,       /* second calls that may come at once */
+    RACE_MOST = 4,          /* legs at once that a request may ask for */
     SAID_MAX = 256 << 10    /* text kept for a continuation; a longer answer has none */
 };
 
@@ -85,7 +86,7 @@ typedef struct leg {
     buf held; /* for the client, before the leg has content */
     bool saw_event, content, tools, finished, done, error_seen, tail_set;
     uint64_t begun, ended; /* choices of a stream, as chunk has them */
-    bool empty; /* complete, and nothing in it: taken when nobody else is left */
+    bool empty;            /* complete, and nothing in it: taken when nobody else is left */
     calls calls;
     bool bad_tools;
     char answered[129]; /* the model's name as the answer has it; "": it does not say */
@@ -93,7 +94,7 @@ typedef struct leg {
     llm_finish finish;
     tokens tokens;
     size_t text_bytes, tail_bytes; /* of the answer, for estimates; as the tail's clock began */
-    char answer_id[80]; /* inside of a JSON string */
+    char answer_id[80];            /* inside of a JSON string */
     bool usage_passed;
     int stop_code; /* why the scanner was stopped */
     bool early_error;
@@ -135,9 +136,9 @@ struct relay {
     budget_wait budget;
     budget_hold *hold;
     int64_t micro, used_tokens;
-    int64_t paid; /* of `micro`: with the platform's keys */
+    int64_t paid;         /* of `micro`: with the platform's keys */
     tenants_wait tenants; /* until the caller's own providers are known */
-    bool priced; /* every leg so far has a price */
+    bool priced;          /* every leg so far has a price */
     /* the course */
     leg *legs, *winner;
     uint32_t made;              /* legs begun */
@@ -157,12 +158,12 @@ struct relay {
     int outcome; /* of the whole, for the decision's record */
     /* delivery */
     llm_writer *writer;
-    buf said;  /* text so far, inside of a JSON string: for a continuation */
+    buf said; /* text so far, inside of a JSON string: for a continuation */
     bool said_all;
     bool head_sent, client_gone;
     buf whole; /* an answer that is sent in one piece */
     char whole_type[LIMIT_CONTENT_TYPE_BYTES + 1];
-    buf last;  /* the last frame, held back */
+    buf last; /* the last frame, held back */
     ledger_item *wait;
     ending ending;
     int end_status, end_code;

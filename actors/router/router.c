@@ -70,7 +70,8 @@ static int list_models(sv_call *call, const void *request)
     ledger_row who = ledger_row_of(call, sv_call_id(call));
     provider *const *list;
     size_t n;
-    if (p.items == NULL || router_providers_of(r, who.org, who.user, sv_call_arena(call), &list, &n))
+    if (p.items == NULL ||
+        router_providers_of(r, who.org, who.user, sv_call_arena(call), &list, &n))
         return SV_E_NO_MEMORY;
     fill_page(r, list, n, &p);
     router_models_reply reply = {.models = {p.items, p.n}, .next = p.next};
@@ -93,7 +94,8 @@ static void add_figures(const router *r, const provider *p, router_provider *to)
         health_figures f;
         if (strcmp(name, provider_tag(p)) != 0) continue;
         health_look(e, now_us, &f);
-        int64_t open_ms = f.open_until_us > now_us ? (int64_t)((f.open_until_us - now_us) / 1000) : 0;
+        int64_t open_ms =
+            f.open_until_us > now_us ? (int64_t)((f.open_until_us - now_us) / 1000) : 0;
         n++;
         open += f.open_until_us > now_us;
         if (open_ms > to->open_ms) to->open_ms = open_ms;
@@ -206,8 +208,8 @@ static int start_tenants(router *r, const config *c, sv_error *err)
     const char *keys = config_str(c, "router.platform_keys");
     for (int i = 0; i < 4; i++)
         if (strcmp(keys, words[i]) == 0) r->platform_keys = (platform_keys)i;
-    r->tenant_trust = config_bool(c, "router.tenant_urls_private") ? HTTP_TRUST_OPERATOR
-                                                                   : HTTP_TRUST_TENANT;
+    r->tenant_trust =
+        config_bool(c, "router.tenant_urls_private") ? HTTP_TRUST_OPERATOR : HTTP_TRUST_TENANT;
     seal_key *seed = sv_derive_key(r->process, "samovar routers' key pair 1");
     tenants_spec s = {.loop = r->loop,
                       .catalog = &r->catalog,
@@ -232,8 +234,7 @@ static void log_providers(const router *r)
         const provider *p = r->providers.items[i];
         if (p->hidden) continue;
         log_write(LOG_INFO, "provider", LOG_STR("provider", p->name), LOG_STR("url", p->base_url),
-                  LOG_STR("source", provider_source_name(p->source)),
-                  LOG_INT("keys", p->n_keys));
+                  LOG_STR("source", provider_source_name(p->source)), LOG_INT("keys", p->n_keys));
     }
 }
 

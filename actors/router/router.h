@@ -37,7 +37,7 @@ typedef struct router {
     feed *feed;
     prompt_log *prompts;
     telemetry telemetry;
-    tenants *tenants;       /* providers of users and organizations */
+    tenants *tenants; /* providers of users and organizations */
     http_trust tenant_trust;
     platform_keys platform_keys;
     budgets *budgets;
@@ -54,7 +54,7 @@ typedef struct router {
 
 extern const sv_actor router_actor;
 
-sv_handler router_complete; /* complete.c */
+sv_handler router_complete;                  /* complete.c */
 sv_handler router_usage, router_usage_check; /* usage_methods.c */
 /* demo.c: answers with the built-in model; the same contract as a handler. */
 int demo_complete(router *r, sv_call *call, const router_complete_req *req, const llm_ops *client,

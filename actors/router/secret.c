@@ -11,11 +11,11 @@
 
 enum { KEY_MAX = 4096 };
 
-static const char *const words[SECRET_FORMS] = {"Authorization: Bearer ", "x-api-key: ",
-                                                "api-key: ", "x-goog-api-key: "};
+static const char *const words[SECRET_FORMS] = {"Authorization: Bearer ",
+                                                "x-api-key: ", "api-key: ", "x-goog-api-key: "};
 
 struct secret {
-    size_t n, bytes;           /* of the key; of all headers */
+    size_t n, bytes;             /* of the key; of all headers */
     size_t header[SECRET_FORMS]; /* where each begins */
     char text[];
 };

@@ -23,10 +23,10 @@ void secret_free(secret *s);
 
 /* How a key is shown to a provider. */
 typedef enum secret_form {
-    SECRET_BEARER,     /* Authorization: Bearer ... */
-    SECRET_X_API_KEY,  /* x-api-key: ... (Anthropic) */
-    SECRET_API_KEY,    /* api-key: ... (Azure) */
-    SECRET_X_GOOG,     /* x-goog-api-key: ... (Gemini) */
+    SECRET_BEARER,    /* Authorization: Bearer ... */
+    SECRET_X_API_KEY, /* x-api-key: ... (Anthropic) */
+    SECRET_API_KEY,   /* api-key: ... (Azure) */
+    SECRET_X_GOOG,    /* x-goog-api-key: ... (Gemini) */
     SECRET_FORMS
 } secret_form;
 /* The header for http_start and nothing else; NULL for no secret. */

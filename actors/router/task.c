@@ -2,6 +2,8 @@
  *  Cues are grouped by a hash of their first four bytes, so that a word meets a handful of them. */
 #include "task.h"
 
+#include "uuid.h"
+
 #include <math.h>
 #include <stdio.h>
 
@@ -145,20 +147,13 @@ static void put_narrow(look *l, char c, char before)
         put_blank(l);
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    c = (char)(c | 32);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* \uXXXX at p, or -1. */
 static int32_t unicode(const char *p, const char *end)
 {
     int32_t v = 0;
     if (end - p < 6) return -1;
     for (int i = 2; i < 6; i++) {
-        int h = hex(p[i]);
+        int h = hex_digit(p[i]);
         if (h < 0) return -1;
         v = v << 4 | h;
     }

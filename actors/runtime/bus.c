@@ -465,6 +465,10 @@ static void on_tick(void *arg)
 {
     sv_process *p = arg;
     uint64_t now = loop_now_us(p->loop), ping_us = (uint64_t)p->ping_ms * 1000;
+    uint64_t passed = p->ticked_us ? now - p->ticked_us : 0;
+    /* While this process did not run it could not listen: a pause counts as one ping interval. */
+    if (passed > ping_us && p->heard_us + passed - ping_us <= now) p->heard_us += passed - ping_us;
+    p->ticked_us = now;
     if (p->session == SESSION_UP && now - p->heard_us > ping_us * SILENT_PINGS) {
         p->session = SESSION_DOWN;
         log_write(LOG_WARN, "the broker is silent", LOG_INT("ms", (now - p->heard_us) / 1000));

@@ -86,7 +86,7 @@ struct sv_process {
     session session;
     uint64_t broker_epoch;
     uint32_t instance, ping_ms;
-    uint64_t heard_us, hello_us, pinged_us, dialled_us;
+    uint64_t heard_us, hello_us, pinged_us, dialled_us, ticked_us;
     uint64_t settled_us; /* after a broker restart: until then services may not be back yet */
     bool ready_sent;
     loop_timer tick, tick_beat;

@@ -275,12 +275,6 @@ static int whole_over(chat_job *j, const sv_item *item, sv_error *err)
 
 /* ---- asking ---- */
 
-static bool cache_is_away(int code)
-{
-    return code == SV_E_UNAVAILABLE || code == SV_E_NO_SERVICE || code == SV_E_PEER_LOST ||
-           code == SV_E_QUEUE_FULL || code == SV_E_NO_METHOD;
-}
-
 static int ask(chat_job *j, sv_error *err);
 
 static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, const sv_error *err)

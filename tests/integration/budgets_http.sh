@@ -4,13 +4,14 @@
 . "$(dirname "$0")/lib.sh"
 export SAMOVAR_AUTH_PASSWORD_MEMORY=19MiB
 PASSWORD='correct horse battery'
-tool provider_sim --models sim-small
+tool provider_sim --models sim-small,sim-other
 export SAMOVAR_CONFIG=$WORK/samovar.yaml
 cat > "$SAMOVAR_CONFIG" <<END
 router:
   demo_delay_ms: 0
   prices:
     - {model: sim-small, input: 2500000, output: 10000000}
+    - {model: sim-other, input: 2500000, output: 10000000}
   providers:
     - {name: sim, base_url: "http://127.0.0.1:$TOOL_PORT/v1"}
 END
@@ -50,6 +51,13 @@ before=$(spent)
 for i in 1 2 3 4 5; do ask >/dev/null; done
 costs_more() { [ "$(spent)" -gt "$before" ] && [ "$(used)" = $(($(spent) - before)) ]; }
 check "the budget counts what the ledger does" until_ok 5 costs_more
+# what is asked for at once is taken at once: several answers, several models
+set_budget "$BOB" "{\"level\":\"user\",\"kind\":\"key\",\"subject\":\"$KEY_ID\",\"total\":$(($(used) + 15000))}" >/dev/null
+much() { as "$KEY" /v1/chat/completions -o /dev/null -w '%{http_code}' -d "$(chat sim-small hi "\"max_tokens\":1000$1")"; }
+check "two answers cost twice as much" until_ok 2 eval '[ "$(much ",\"n\":2")" = 402 ]'
+check "also in a request that only its provider understands" same "$(much ',"n":2,"temperature":1e999')" 402
+check "so do two models" same "$(much ',"models":["sim-other"],"mode":"all"')" 402
+check "one fits" same "$(much '')" 200
 set_budget "$BOB" "{\"level\":\"user\",\"kind\":\"key\",\"subject\":\"$KEY_ID\",\"total\":1}" >/dev/null
 refused() { ask | jq -e '.error.code == "budget.exceeded"' >/dev/null; }
 check "a budget that is used up refuses within a second" until_ok 1 refused

@@ -10,6 +10,7 @@ S=http://127.0.0.1:$TOOL_PORT
 export SAMOVAR_CONFIG=$WORK/samovar.yaml
 cat > "$SAMOVAR_CONFIG" <<EOF
 router:
+  tenant_urls_private: true
   providers:
     - {name: sim, base_url: "$S/v1", models: [sim, meanings]}
 cache: {semantic: true, semantic_model: sim/meanings}
@@ -164,6 +165,23 @@ api "$CARL" /api/invitations/accept -H "$J" -d "{\"token\":\"${link#*token=}\"}"
 MEMBER=$(api "$CARL" "/api/orgs/$ORG/switch" -X POST | jq -r .access_token)
 check "a member of the organization neither" same "$(api_code "$MEMBER" /api/cache) $(api_code "$MEMBER" /api/cache/entries) $(api_code "$MEMBER" '/api/cache?all=true' -X DELETE)" "403 403 403"
 check "but has its answers" same "$(how "$MEMBER" "$(body sim one)")" hit
+# What a member's own provider says is for nobody else, neither kept nor while it is under way.
+under_way_now() { [ "$("$BIN/samovar" call cache.stats '{}' | jq '.under_way // 0')" = 1 ]; }
+tool provider_sim
+check "a member brings a provider with the platform's name" same "$(api_code "$MEMBER" /api/providers -H "$J" -d "{\"name\":\"sim\",\"base_url\":\"http://127.0.0.1:$TOOL_PORT/v1\",\"key\":\"sk-members-own-1\"}")" 201
+who_said() { ask "$1" "$2" -H 'x-samovar-explain: true' > "$HEAD.answer"; printf '%s %s' "$(head_of x-samovar-provider)" "$(head_of x-cache)"; }
+own_answers() { [ "$(who_said "$MEMBER" "$(body sim/sim "own $(now_ms)")")" = "own:sim miss" ]; }
+check "it answers him" until_ok 5 own_answers
+check "every time" same "$(who_said "$MEMBER" "$(body sim/sim mine)") $(who_said "$MEMBER" "$(body sim/sim mine)")" "own:sim miss own:sim miss"
+check "and nobody else" same "$(who_said "$BOB" "$(body sim/sim mine)") $(who_said "$CARL_KEY" "$(body sim/sim mine)")" "sim miss sim miss"
+for kind in false true; do
+    slow=$(body "sim/sim,first_ms=1500" "slow $kind" "\"stream\":$kind")
+    HEAD=$WORK/head.slow who_said "$MEMBER" "$slow" > "$WORK/slow" & slow_pid=$!
+    until_ok 5 under_way_now
+    check "also who asks for the same meanwhile (stream $kind)" same "$(who_said "$BOB" "$slow") $(jq -Rsr 'test("tok0")' "$HEAD.answer")" "sim  true"
+    wait $slow_pid
+    check "the member has his own (stream $kind)" same "$(cat "$WORK/slow")" "own:sim miss"
+done
 check "clearing wants to know what" same "$(api_code "$BOB" /api/cache -X DELETE)" 400
 check "one answer" same "$(api "$BOB" "/api/cache?key=$(api "$BOB" /api/cache/entries | jq -r '.entries[0].key')" -X DELETE | jq .cleared)" 1
 check "a model's" eval '[ "$(api "$BOB" "/api/cache?model=sim,tools=9" -X DELETE | jq ".cleared // 0")" = 0 ]'

@@ -37,6 +37,18 @@ for name in router/1 broker/1 edge/1 auth/1 cache/1 mail/1 workspace/1; do
 done
 check "nothing is left open" until_ok 5 eval '"$BIN/samovar" call bus.stats "{}" | jq -e ".stats[] | select(.name == \"open\" and .value <= 1)"'
 
+# a process that was stopped for a while, as by a long computation, has missed nothing: no call is lost
+load 4 '' ''
+until_ok 3 served
+victim=$(child_pid edge/1)
+kill -STOP "$victim"
+t0=$(now_ms)
+until_ok 5 eval '[ $(($(now_ms) - t0)) -ge 1600 ]'
+kill -CONT "$victim"
+wait $LOAD
+check "edge/1 stopped for 1.6 s: it does not blame the broker" eval '! grep "\"service\":\"edge\"" "$WORK/up.log" | tail -5 | grep "the broker is silent"'
+check "edge/1 stopped for 1.6 s: nothing failed" same "$(jq -c .errors "$WORK/load")" 0
+
 # a process that hangs
 pid=$(child_pid router/1)
 kill -STOP "$pid"

@@ -15,6 +15,7 @@ router:
     - {name: an, kind: anthropic, base_url: "http://127.0.0.1:$A/v1", key_env: KEY_AN, models: [an-small]}
     - {name: ge, kind: gemini, base_url: "http://127.0.0.1:$A/v1beta", key_env: KEY_GE, models: [ge-small]}
     - {name: ol, kind: ollama, base_url: "http://127.0.0.1:$A", models: [ol-small]}
+    - {name: re, base_url: "http://127.0.0.1:$A/v1", responses: true, models: [re-small]}
   model_info:
     - {model: "an/sim,echo=all", can: [tools, see, json, think, adaptive]}
     - {model: "an/older,tools=1,tokens=0", can: [tools]}
@@ -92,3 +93,11 @@ for k in anthropic gemini; do
     done
 done
 check "no sanitizer report" hasnt "$(cat "$WORK/up.log" "$WORK/tools.log")" "ERROR: AddressSanitizer"
+
+# what would be kept with the provider's key is refused also where the bytes would pass
+refused_field() { send responses "{\"model\":\"re-small\",\"input\":\"hi\",$1}" | jq -r '.error.param'; }
+check "an answer of before that somebody else's key keeps" same "$(refused_field '"previous_response_id":"r"')" previous_response_id
+check "a conversation" same "$(refused_field '"conversation":"c"')" conversation
+check "work that nobody could fetch or bill" same "$(refused_field '"background":true')" background
+check "their absence by name is none" same "$(send responses '{"model":"re-small","input":"hi","previous_response_id":null,"conversation":null,"background":false}' | text_of responses)" "tok0 tok1 tok2 tok3 tok4 tok5 tok6 tok7"
+check "a list without a model is asked in its order" same "$(send openai '{"models":["oa-small","an-small"],"messages":[{"role":"user","content":"hi"}]}' | jq -r .model)" oa-small

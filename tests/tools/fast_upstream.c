@@ -173,6 +173,7 @@ static bool advance(conn *c, uint32_t most)
     while (c->left && most-- && n + first_n + event_n + last_n < sizeof block) {
         const char *e = c->sent++ ? event : first_event;
         size_t en = e == event ? event_n : first_n;
+        if (c->sent == 1) most++; /* a role is no token yet: the first word comes with it */
         memcpy(block + n, e, en);
         n += en;
         if (--c->left == 0) {

@@ -8,6 +8,7 @@
  *  that it has the input's tokens where they are known. */
 #include "anthropic.h"
 #include "error.h"
+#include "error_types.h"
 #include "parse.h"
 #include "whole.h"
 
@@ -374,21 +375,6 @@ int anthropic_writer_end(llm_writer *w, buf *out)
 
 /* ---- errors ---- */
 
-static const char *error_type(int status)
-{
-    static const struct {
-        int status;
-        const char *type;
-    } rows[] = {{401, "authentication_error"}, {402, "billing_error"},
-                {403, "permission_error"},     {404, "not_found_error"},
-                {413, "request_too_large"},    {429, "rate_limit_error"},
-                {408, "timeout_error"},        {504, "timeout_error"},
-                {503, "overloaded_error"},     {529, "overloaded_error"}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].status == status) return rows[i].type;
-    return status >= 400 && status < 500 ? "invalid_request_error" : "api_error";
-}
-
 /* This format's types follow the status; it has no codes. */
 void anthropic_error_body(int status, const char *type, const char *code, sv_str message,
                           const char *request_id, buf *out)
@@ -396,7 +382,7 @@ void anthropic_error_body(int status, const char *type, const char *code, sv_str
     (void)type;
     (void)code;
     buf_printf(out, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"",
-               error_type(status));
+               anthropic_error_type(status));
     buf_json_escape(out, message);
     buf_puts(out, "\"}");
     if (request_id) {

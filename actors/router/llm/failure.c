@@ -414,7 +414,8 @@ static void hide_keys(char *text)
         size_t n = strlen(prefixes[i]);
         for (char *at = text; (at = strstr(at, prefixes[i]));) {
             bool begins = at == text || !isalnum((unsigned char)at[-1]);
-            for (at += n; begins && (isalnum((unsigned char)*at) || (*at && strchr("-_*./+=", *at)));)
+            for (at += n;
+                 begins && (isalnum((unsigned char)*at) || (*at && strchr("-_*./+=", *at)));)
                 *at++ = '*';
         }
     }

@@ -5,6 +5,7 @@
  *  reasoning_details that hold all they sign, so a client that sends them back needs to put
  *  nothing together. */
 #include "error.h"
+#include "error_types.h"
 #include "openai.h"
 #include "parse.h"
 #include "whole.h"
@@ -401,20 +402,6 @@ int openai_writer_end(llm_writer *w, buf *out)
 /* ---- errors ---- */
 
 /* The status is HTTP's, the request's id a header: this format's body holds neither. */
-/* OpenAI's word for a status, where nobody has said a better one. */
-static const char *type_of(int status)
-{
-    switch (status) {
-    case 401: return "authentication_error";
-    case 402: return "insufficient_quota";
-    case 403: return "permission_error";
-    case 404: return "not_found_error";
-    case 409: return "conflict_error";
-    case 429: return "rate_limit_error";
-    default: return status >= 500 ? "server_error" : "invalid_request_error";
-    }
-}
-
 void openai_error_body(int status, const char *type, const char *code, sv_str message,
                        const char *request_id, buf *out)
 {
@@ -422,7 +409,7 @@ void openai_error_body(int status, const char *type, const char *code, sv_str me
     buf_puts(out, "{\"error\":{\"message\":\"");
     buf_json_escape(out, message);
     buf_puts(out, "\",\"type\":\"");
-    buf_json_escape(out, sv_cstr(type && type[0] ? type : type_of(status)));
+    buf_json_escape(out, sv_cstr(type && type[0] ? type : openai_error_type(status)));
     buf_puts(out, "\",\"param\":null,\"code\":");
     if (code && code[0]) {
         buf_putc(out, '"');

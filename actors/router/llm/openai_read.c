@@ -5,6 +5,7 @@
  *  x_groq; calls may all have index 0 and differ by id, or repeat id and name in each piece.
  *  Calls get indexes of our own, in the order in which they began. */
 #include "error.h"
+#include "fnv.h"
 #include "openai.h"
 #include "parse.h"
 #include "whole.h"
@@ -102,12 +103,10 @@ static int read_details(const spot *s, json_value details, bool told)
 
 /* ---- calls ---- */
 
+/* Never 0 for a name. */
 static uint64_t hash(sv_str s)
 {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (uint32_t i = 0; i < s.n; i++)
-        h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3u;
-    return s.n ? h | 1 : 0;
+    return s.n ? fnv_more(FNV_BASIS, s) | 1 : 0;
 }
 
 /* The call a piece belongs to, or LLM_CALLS when it begins a new one. */

@@ -602,12 +602,19 @@ static void test_plain(void **state)
     assert_non_null(strstr(server.last.p, body));
     assert_null(strstr(server.last.p, "stream_options"));
     fake_call_free(c);
+    /* counts that no answer has are not believed */
+    c = plain_of("application/json", "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],\"usage\":{"
+                                     "\"prompt_tokens\":9007199254740991,\"completion_tokens\":4}}");
+    assert_int_equal(c->code, 0);
+    assert_in_range(head_of(c).prompt_tokens, 1, 100);
+    assert_int_equal(head_of(c).completion_tokens, 1);
+    fake_call_free(c);
     buf metrics;
     buf_init(&metrics, 1 << 20);
     metrics_text(&metrics);
     buf_putc(&metrics, 0);
     assert_non_null(
-        strstr(metrics.p, "samovar_provider_requests_total{provider=\"p\",outcome=\"ok\"} 1"));
+        strstr(metrics.p, "samovar_provider_requests_total{provider=\"p\",outcome=\"ok\"} 2"));
     assert_non_null(
         strstr(metrics.p, "samovar_provider_tokens_total{provider=\"p\",kind=\"completion\"} 4"));
     buf_free(&metrics);

@@ -180,7 +180,8 @@ static void test_kinds(void **state)
     setenv("K2", "k-two", 1);
     assert_int_equal(
         load("router:\n  providers:\n"
-             "  - {name: az, kind: azure, base_url: 'https://x.example', key_env: K1, api_version: v9}\n"
+             "  - {name: az, kind: azure, base_url: 'https://x.example', key_env: K1, api_version: "
+             "v9}\n"
              "  - {name: ge, kind: gemini, base_url: 'https://g.example/v1beta', key_env: K2}\n"
              "  - {name: ol, kind: ollama, base_url: 'http://127.0.0.1:11434'}\n"
              "  - {name: two, base_url: 'http://x/v1', key_env: K1, more_key_envs: [K2]}\n",
@@ -191,6 +192,11 @@ static void test_kinds(void **state)
         provider_url(l.items[0], sv_cstr("/chat/completions"), sv_cstr("gpt 4/o"), &url), 0);
     assert_true(sv_str_is(buf_str(&url), "https://x.example/openai/deployments/gpt%204%2Fo/chat/"
                                          "completions?api-version=v9"));
+    buf_reset(&url, 0);
+    /* a model is no way to another address */
+    assert_int_equal(provider_url(l.items[0], sv_cstr("/chat/completions"), sv_cstr(".."), &url),
+                     SV_E_MODEL_UNKNOWN);
+    assert_int_equal(buf_str(&url).n, strlen("https://x.example"));
     buf_reset(&url, 0);
     assert_int_equal(provider_url(l.items[1], sv_cstr("/models/m:x?alt=sse"), sv_cstr("m"), &url),
                      0);
@@ -248,12 +254,14 @@ static void test_blot(void **state)
     /* as JSON may spell it */
     assert_int_equal(secret_new(sv_cstr("ab/\\1234"), "x", &s, NULL), 0);
     buf_init(&b, 1000);
-    buf_puts(&b, "[ab/\\1234][ab\\/\\\\1234][\\u0061b\\u002F\\u005c12\\u003334][ab\\/\\\\12][\\u0061b\\u00");
+    buf_puts(
+        &b,
+        "[ab/\\1234][ab\\/\\\\1234][\\u0061b\\u002F\\u005c12\\u00334][ab\\/\\\\12][\\u0061b\\u00");
     assert_true(secret_in(s, buf_str(&b)));
     secret_blot(s, &b);
     assert_false(secret_in(s, buf_str(&b)));
-    assert_non_null(memmem(b.p, b.n, "[********][**********][**************************]", 50));
-    assert_non_null(memmem(b.p, b.n, "[ab\\/\\\\12][\\u0061b\\u00", 25));
+    assert_non_null(memmem(b.p, b.n, "[********][**********][****************************]", 52));
+    assert_non_null(memmem(b.p, b.n, "[ab\\/\\\\12][\\u0061b\\u00", 22));
     buf_free(&b);
     secret_free(s);
     secret_free(NULL);
@@ -274,7 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_environment),   WITH_FOLDER(test_value_is_wiped),
         WITH_FOLDER(test_configuration), WITH_FOLDER(test_bad_configuration),
-        WITH_FOLDER(test_kinds),        WITH_FOLDER(test_model_list),
+        WITH_FOLDER(test_kinds),         WITH_FOLDER(test_model_list),
         WITH_FOLDER(test_blot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

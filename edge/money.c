@@ -15,7 +15,7 @@ bool money_read(sv_str text, int64_t *ret)
     for (; is_digit(text, i) && units <= MONEY_MOST; i++)
         units = units * 10 + (text.p[i] - '0');
     bool ok = i > 0;
-    if (ok && i < text.n && text.p[i] == '.' && is_digit(text, i + 1))
+    if (ok && i < text.n && text.p[i] == '.')
         for (i++; is_digit(text, i) && weight > 0; i++, weight /= 10)
             micro += (text.p[i] - '0') * weight;
     int64_t money = units * MICRO + micro;

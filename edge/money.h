@@ -7,7 +7,7 @@
 
 enum { MONEY_MOST = 1000000 };
 
-/* Into micro-units. No sign, no exponent, no blanks; digits on both sides of a point. */
+/* Into micro-units. No sign, no exponent, no blanks; a digit comes first. */
 bool money_read(sv_str text, int64_t *ret);
 
 #endif

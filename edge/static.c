@@ -60,7 +60,8 @@ static size_t type_row(sv_str name)
     return i;
 }
 
-const char *static_type(sv_str name)
+/* Content-Type for a name by its ending; application/octet-stream for others. */
+static const char *static_type(sv_str name)
 {
     size_t i = type_row(name);
     return i < sizeof types / sizeof *types ? types[i].type : "application/octet-stream";

@@ -74,7 +74,5 @@ void static_choose(const static_file *f, const http_request *r, static_answer *r
 uint32_t static_read(const static_form *f, uint32_t at, char *to, uint32_t n);
 /* ../share/samovar/web from the folder of this executable. */
 bool static_beside_bin(char *path, size_t size);
-/* Content-Type for a name by its ending; application/octet-stream for others. */
-const char *static_type(sv_str name);
 
 #endif

@@ -638,7 +638,7 @@ static int read_settings(items *it, const json_value *v)
     return rc ? rc : read_include(it, v[M_INCLUDE]);
 }
 
-int responses_parse(sv_str text, arena *a, llm_request *ret, sv_error *err)
+static int responses_parse(sv_str text, arena *a, llm_request *ret, sv_error *err)
 {
     *ret = (llm_request){.format = LLM_RESPONSES, .n = 1, .include_usage = true, .json = text};
     items it = {.in = {.a = a, .q = ret, .err = err}};

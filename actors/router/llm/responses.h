@@ -6,8 +6,6 @@
 
 #include "llm.h"
 
-int responses_parse(sv_str text, arena *a, llm_request *ret, sv_error *err);
-
 llm_writer *responses_writer_new(const llm_writer_spec *spec);
 int responses_writer_event(llm_writer *w, const llm_event *e, buf *out);
 int responses_writer_end(llm_writer *w, buf *out);

@@ -127,7 +127,7 @@ static void lists(void **state)
     assert_int_equal(a.rc, 0);
     assert_true(sv_str_is(a.m.req.model, "b"));
     assert_int_equal(a.m.req.models.n, 1);
-    assert_int_equal(a.m.req.mode.n, 0); /* the usual one */
+    assert_int_equal(a.m.req.mode.n, 0);                            /* the usual one */
     assert_true(sv_str_is(a.m.body, "{\"model\":\"b\"," CHAT "}")); /* so it also passes */
     model_request_free(&a.m);
 

@@ -136,6 +136,7 @@ static bool start_stream(edge_call *c, const sv_item *item)
     }
     reply_hints hints = hints_of(c, &head);
     sv_str type = type_ok(head.content_type) ? head.content_type : sv_cstr("text/event-stream");
+    gateway_body_done(c);
     c->streaming = true;
     c->x->on_drained = on_drained;
     c->events = http_media_is(type, "text/event-stream");

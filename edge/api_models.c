@@ -146,7 +146,7 @@ static void add_page(edge_call *c, const router_models_reply *reply)
     const router_model *models = reply->models.items;
     if (c->list.n == 0)
         begin_list(c, reply);
-    else if (reply->models.n)
+    else if (reply->models.n && c->list.p[c->list.n - 1] == '}')
         buf_putc(&c->list, ',');
     for (uint32_t i = 0; i < reply->models.n; i++) {
         if (i) buf_putc(&c->list, ',');
@@ -164,6 +164,16 @@ static void finish(edge_call *c, const buf *out)
         reply_whole(c, 200, "application/json", buf_str(out), NULL);
 }
 
+/* What the caller's key may not ask for is not there for him. */
+static void leave_allowed(const edge_call *c, router_models_reply *reply)
+{
+    router_model *models = reply->models.items;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < reply->models.n; i++)
+        if (access_model_ok(c->who, models[i].id)) models[n++] = models[i];
+    reply->models.n = n;
+}
+
 static void on_page(edge_call *c, const sv_item *item)
 {
     buf *one = &c->e->text;
@@ -175,6 +185,7 @@ static void on_page(edge_call *c, const sv_item *item)
         reply_refuse(c, SV_E_INTERNAL, NULL, "The router's list of models cannot be read.");
         return;
     }
+    leave_allowed(c, &reply);
     buf_reset(one, one->cap);
     if (c->wanted && put_one(c, one, &reply)) {
         finish(c, one);

@@ -100,6 +100,34 @@ void gateway_gauges(edge *e)
 
 /* ---- calls ---- */
 
+void gateway_body_done(edge_call *c)
+{
+    c->e->bodies -= c->body_room;
+    c->body_room = 0;
+}
+
+/* Large bodies are collected whole: all of one edge have a bound together. Small ones are bounded by
+ * the connections that there are. */
+static int take_room(edge_call *c, const http_request *r, sv_error *err)
+{
+    edge *e = c->e;
+    sv_str given = http_header_get(r, "content-length", NULL);
+    size_t n = 0, most = c->x->body_max;
+    if (!r->has_body || most <= e->body_bytes) return 0;
+    for (uint32_t i = 0; i < given.n && n <= most; i++)
+        n = n * 10 + (size_t)(given.p[i] - '0');
+    if (given.n == 0 || n > most) n = most;
+    if (n <= e->body_bytes) return 0;
+    if (n > e->bodies_most - e->bodies) {
+        if (err) err->retry_after_ms = 1000;
+        return sv_fail(err, SV_E_OVERLOADED, NULL,
+                       "The server has no room for another large request just now.");
+    }
+    e->bodies += n;
+    c->body_room = n;
+    return 0;
+}
+
 static void call_over(http_exchange *x, http_over how)
 {
     edge_call *c = x->data;
@@ -109,6 +137,7 @@ static void call_over(http_exchange *x, http_over how)
     if (c->stream && !e->stopping) sv_cancel(c->stream);
     c->stream = NULL;
     admission_cancel(c);
+    gateway_body_done(c);
     if (c->data) c->data_free(c->data); /* may ask for a ticket once more */
     identity_drop(c->who);
     buf_free(&c->set_cookie);
@@ -354,6 +383,9 @@ static void on_head(void *arg, http_exchange *x)
             gateway_refuse(c, SV_E_NO_MEMORY, NULL);
             return;
         }
+    } else if ((rc = take_room(c, x->request, &err))) {
+        gateway_refuse(c, rc, &err);
+        return;
     }
     admission_begin(c, x->request);
 }
@@ -569,6 +601,8 @@ int gateway_open(sv_process *p, edge **ret, sv_error *err)
     e->output_bytes = most.output_bytes;
     e->answer_bytes = (size_t)config_int(cfg, "router.answer_bytes");
     e->model_bytes = (size_t)config_int(cfg, "edge.model_bytes");
+    e->body_bytes = most.body_bytes;
+    e->bodies_most = (size_t)config_int(cfg, "edge.bodies_bytes");
     e->keep_s = config_int(cfg, "cache.request_keep") / 1000;
     http_service service = {
         .arg = e, .head = on_head, .body = on_body, .request = on_request, .refuse = on_refuse};

@@ -47,7 +47,8 @@ typedef struct edge {
     char url[64];
     uint32_t request_ms;
     uint64_t opened_us;
-    size_t output_bytes, answer_bytes, model_bytes;
+    size_t output_bytes, answer_bytes, model_bytes, body_bytes;
+    size_t bodies, bodies_most; /* of large bodies that are coming or being read */
     int64_t keep_s;   /* of answers that may be kept */
     loop_timer early; /* until identities are known */
     bool stopping;    /* the bus is closed: streams are gone without `done` */
@@ -76,6 +77,7 @@ struct edge_call {
     bool responses;    /* the same as openai, but for events of a stream */
     bool explain;      /* the answer's headers say how it was made */
     uint32_t ttl_ms;   /* of a request to a model */
+    size_t body_room;  /* of e->bodies */
     bool refused;      /* by the wire: the client's doing, whatever the status */
     access_wait key;   /* while an API key is asked about */
     limits_wait limit; /* while the owner of a limit is asked */
@@ -121,6 +123,8 @@ void gateway_drain(edge *e);
 void gateway_certificate(edge *e);
 /* Looks after identities. A few times a second. */
 void gateway_identities(edge *e);
+/* A large body is needed no more: what it took of edge.bodies_bytes is free again. */
+void gateway_body_done(edge_call *c);
 /* Counts and answers a request that goes no further. */
 void gateway_refuse(edge_call *c, int code, const sv_error *err);
 /* Gauges that nobody sets on the way. */

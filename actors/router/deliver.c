@@ -251,6 +251,10 @@ static void send_whole(relay *r)
     char model_id[MODEL_NAME + 1] = "", upstream_id[sizeof l->upstream_id] = "";
     llm_notes notes = {""};
     router_complete_head head = head_of(r, l, r->end_status, r->whole_type);
+    if (l == NULL && r->end_code == 0) { /* the answers of all legs */
+        head.priced = r->priced;
+        head.price = r->micro;
+    }
     if (l) {
         snprintf(model_id, sizeof model_id, "%s", l->who->model);
         snprintf(upstream_id, sizeof upstream_id, "%s", l->upstream_id);

@@ -49,13 +49,13 @@ typedef struct edge {
     uint64_t opened_us;
     size_t output_bytes, answer_bytes, model_bytes, body_bytes;
     size_t bodies, bodies_most; /* of large bodies that are coming or being read */
-    int64_t keep_s;   /* of answers that may be kept */
-    loop_timer early; /* until identities are known */
-    bool stopping;    /* the bus is closed: streams are gone without `done` */
-    bool held;        /* sv_hold for the drain */
-    buf text;         /* bodies being written; empty between calls of the service */
-    buf packed;       /* requests being packed, same */
-    arena arena;      /* decoded messages, same */
+    int64_t keep_s;             /* of answers that may be kept */
+    loop_timer early;           /* until identities are known */
+    bool stopping;              /* the bus is closed: streams are gone without `done` */
+    bool held;                  /* sv_hold for the drain */
+    buf text;                   /* bodies being written; empty between calls of the service */
+    buf packed;                 /* requests being packed, same */
+    arena arena;                /* decoded messages, same */
     edge_call *free_calls;
     uint32_t n_free;
 } edge;

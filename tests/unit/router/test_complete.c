@@ -255,7 +255,7 @@ static void test_cut(void **state)
     streamed(c, WORD STOP DONE);
     fake_call_free(c);
     /* behind the end of one of several answers it may not */
-#define OTHER "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}]}\n\n"
+#define OTHER      "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}]}\n\n"
 #define OTHER_STOP "data: {\"choices\":[{\"index\":1,\"finish_reason\":\"stop\"}]}\n\n"
     ends_with_error(SSE_HEAD WORD OTHER STOP OTHER, WORD OTHER STOP OTHER, "provider.cut");
     c = stream_of(SSE_HEAD WORD OTHER STOP OTHER OTHER_STOP);
@@ -603,8 +603,9 @@ static void test_plain(void **state)
     assert_null(strstr(server.last.p, "stream_options"));
     fake_call_free(c);
     /* counts that no answer has are not believed */
-    c = plain_of("application/json", "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],\"usage\":{"
-                                     "\"prompt_tokens\":9007199254740991,\"completion_tokens\":4}}");
+    c = plain_of("application/json",
+                 "{\"choices\":[{\"message\":{\"content\":\"hi\"}}],\"usage\":{"
+                 "\"prompt_tokens\":9007199254740991,\"completion_tokens\":4}}");
     assert_int_equal(c->code, 0);
     assert_in_range(head_of(c).prompt_tokens, 1, 100);
     assert_int_equal(head_of(c).completion_tokens, 1);

@@ -325,7 +325,9 @@ static int open_call(edge_call *c, model_request *m, sv_error *err)
         r.body = &kept.req;
         r.key = sv_cstr(kept.key);
     }
-    return open_stream(c, &r, m->req.stream, err);
+    int rc = open_stream(c, &r, m->req.stream, err);
+    m->req.via = (sv_str){NULL, 0}; /* it was copied; `via` goes */
+    return rc;
 }
 
 static void ask(edge_call *c, model_endpoint endpoint)

@@ -168,7 +168,7 @@ void answers_heat(answers *a, answer *r, answer_bytes *bytes)
     TAILQ_INSERT_HEAD(&a->hot, r, hot);
     a->figures.in_memory++;
     a->figures.memory_bytes += (uint64_t)r->info.size;
-    while (a->figures.memory_bytes > a->limits.memory_bytes)
+    while (a->figures.memory_bytes > a->limits.memory_bytes && !TAILQ_EMPTY(&a->hot))
         cool(a, TAILQ_LAST(&a->hot, answer_list));
 }
 

@@ -148,7 +148,7 @@ void answer_put_usage(buf *out, const char *id, sv_str model, int64_t created, c
                "\",\"choices\":[],\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,"
                "\"total_tokens\":%lld}}\n\n",
                (long long)t->prompt, (long long)t->completion,
-               (long long)(t->prompt + t->completion));
+               (long long)t->prompt + (long long)t->completion);
 }
 
 int answer_put_error(buf *out, const char *message, const char *type, const char *code)

@@ -249,7 +249,8 @@ static void send_whole(relay *r)
     sv_call *call = r->call;
     const leg *l = r->winner;
     char model_id[MODEL_NAME + 1] = "", upstream_id[sizeof l->upstream_id] = "";
-    llm_notes notes = {""};
+    char provider_name[sizeof l->who->provider->label] = ""; /* an own one may go with the relay */
+    llm_notes notes;
     router_complete_head head = head_of(r, l, r->end_status, r->whole_type);
     if (l == NULL && r->end_code == 0) { /* the answers of all legs */
         head.priced = r->priced;
@@ -258,8 +259,10 @@ static void send_whole(relay *r)
     if (l) {
         snprintf(model_id, sizeof model_id, "%s", l->who->model);
         snprintf(upstream_id, sizeof upstream_id, "%s", l->upstream_id);
+        snprintf(provider_name, sizeof provider_name, "%s", provider_label(l->who->provider));
         notes = l->notes;
         if (r->end_code == 0) add_figures(r, l, &head);
+        head.provider = sv_cstr(provider_name);
         head.model = sv_cstr(model_id);
         head.upstream_id = sv_cstr(upstream_id);
         head.dropped = sv_cstr(notes.dropped);
@@ -424,7 +427,8 @@ void deliver_all(relay *r)
     buf_printf(
         out,
         "],\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,\"total_tokens\":%lld}}",
-        (long long)sum.prompt, (long long)sum.completion, (long long)(sum.prompt + sum.completion));
+        (long long)sum.prompt, (long long)sum.completion,
+        (long long)sum.prompt + (long long)sum.completion);
     if (r->legs) prompt_log_keep_whole(r->legs, buf_str(out));
     set_whole_type(r, json_media);
     r->end_status = 200;

@@ -334,7 +334,7 @@ static int take_class(reading *r, json_value v, model_info *info)
 
 static int read_model(reading *r, json_value v)
 {
-    const char *id;
+    const char *id = "";
     bool there;
     size_t at = 0;
     sv_str key;

@@ -256,7 +256,7 @@ static model_task by_words(const llm_features *f, const look *l, const float by[
     for (int t = 0; t < TASKS; t++)
         score[t] = by[t];
     score[TASK_CODE] += 1.2f * code_share(l);
-    float math = (float)(l->math + l->digits / 4) / (float)(l->words + 6);
+    float math = ((float)l->math + (float)l->digits / 4) / (float)(l->words + 6);
     score[TASK_REASON] += math > 0.5f ? 0.5f : math;
     if (f->schema) score[TASK_EXTRACT] += 1.2f;
     if (f->json) score[TASK_EXTRACT] += 0.6f;

@@ -281,7 +281,7 @@ void openai_put_usage(buf *out, const tokens *t)
                "{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,\"total_tokens\":%lld,"
                "\"prompt_tokens_details\":{\"cached_tokens\":%lld",
                (long long)t->prompt, (long long)t->completion,
-               (long long)(t->prompt + t->completion), (long long)t->cached);
+               (long long)t->prompt + (long long)t->completion, (long long)t->cached);
     if (t->cache_write) buf_printf(out, ",\"cache_write_tokens\":%lld", (long long)t->cache_write);
     buf_printf(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":%lld}}",
                (long long)t->reasoning);

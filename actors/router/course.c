@@ -352,8 +352,8 @@ static bool continue_elsewhere(relay *r, const leg *l, int code, const sv_error 
     uint32_t place, key;
     uint64_t until_us;
     sv_error err = {0};
-    if (!r->q->continued || !r->said_all || r->said.n == 0 || r->first_code || l->done ||
-        l->finished || r->client_gone || r->made >= r->router->attempts)
+    if (!r->q->continued || !r->parsed || !r->said_all || r->said.n == 0 || r->first_code ||
+        l->done || l->finished || r->client_gone || r->made >= r->router->attempts)
         return false;
     r->first_code = code;
     if (why) r->first_words = *why;

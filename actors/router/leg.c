@@ -49,7 +49,7 @@ static leg_way way_of(const relay *r, const provider *p)
     case OP_CHAT: break;
     }
     /* A continued answer is written by one writer from its beginning to its end. */
-    bool kept = r->q->continued && r->stream;
+    bool kept = r->q->continued && r->stream && r->parsed;
     return leg_passes(r, p) && !kept ? LEG_PASS : LEG_TRANSLATE;
 }
 

@@ -59,6 +59,7 @@ static tiny_conn *open_conn;
 static sv_str names[] = {{"b/m", 3}, {"c/m", 3}};
 static const char body[] =
     "{\"model\":\"a/m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}";
+static const char *asked_body = body; /* of the next call */
 
 static void answer(tiny_conn *c, sv_str request)
 {
@@ -116,7 +117,8 @@ static void again(void)
 
 static sv_call *begin_as(router_complete_req q, int others)
 {
-    sv_call *c = fake_call(&process, "edge", body, q.stream);
+    sv_call *c = fake_call(&process, "edge", asked_body, q.stream);
+    asked_body = body;
     q.model = (sv_str){"a/m", 3};
     q.models = (sv_strs){names, (uint32_t)others};
     router_complete_req *kept = arena_alloc(&c->arena, sizeof q); /* as long as the call */
@@ -419,6 +421,22 @@ static void test_continuation_fails(void **state)
     first_failure_counts(SSE_HEAD WORD, 1, "a0 b0"); /* breaks off as well */
 }
 
+/* A request that only its provider can read passes as it is, and nobody else could take it up. */
+static void test_continued_unread(void **state)
+{
+    (void)state;
+    static const char unread[] =
+        "{\"model\":\"a/m\",\"messages\":[{\"role\":\"user\",\"content\":7}]}";
+    hosts[0].answers[0] = SSE_HEAD WORD;
+    asked_body = unread;
+    sv_call *c = begin_as(continued, 1);
+    UNTIL(c->answers);
+    assert_string_equal(called, "a0");
+    assert_non_null(strstr(hosts[0].server.last.p, "\"content\":7"));
+    assert_true(sv_str_is(end_of(c).error, "provider.cut"));
+    fake_call_free(c);
+}
+
 /* What was never sent is no beginning. */
 static void test_continued_after_unseen(void **state)
 {
@@ -486,6 +504,7 @@ int main(void)
         WITH_HOSTS(test_all),
         WITH_HOSTS(test_hedge),
         WITH_HOSTS(test_continued),
+        WITH_HOSTS(test_continued_unread),
         WITH_HOSTS(test_continuation_fails),
         WITH_HOSTS(test_continued_after_unseen),
         WITH_HOSTS(test_client_leaves),

@@ -9,16 +9,10 @@
 
 #include <stdio.h>
 
-static int fail(store_tx *tx, int code, const char *field, const char *words)
-{
-    *store_error(tx) = (sv_error){.code = 0};
-    return sv_fail(store_error(tx), code, field, "%s", words);
-}
-
 static int find_user(store_tx *tx, const char *id, user_row *ret)
 {
     int rc = auth_user_find(tx, "", id, ret);
-    return rc == SV_E_NOT_FOUND ? fail(tx, rc, "id", "There is no such user.") : rc;
+    return rc == SV_E_NOT_FOUND ? auth_fail(tx, rc, "id", "There is no such user.") : rc;
 }
 
 /* ---- searching ---- */
@@ -185,11 +179,11 @@ static int may_change(store_tx *tx, const admin_change *c, const user_row *row, 
 {
     bool touches = c->set_disabled || c->set_admin;
     if (touches && sv_str_is(row->id, c->who.user))
-        return fail(tx, SV_E_DENIED, "id", "Nobody changes his own status or role.");
+        return auth_fail(tx, SV_E_DENIED, "id", "Nobody changes his own status or role.");
     if (c->set_admin && c->admin && row->service)
-        return fail(tx, SV_E_INVALID, "role", "A service account is no administrator.");
+        return auth_fail(tx, SV_E_INVALID, "role", "A service account is no administrator.");
     if (c->tier && tier_rank(sv_cstr(c->tier)) == 0)
-        return fail(tx, SV_E_INVALID, "tier", "The tier must be free, premium or own.");
+        return auth_fail(tx, SV_E_INVALID, "tier", "The tier must be free, premium or own.");
     return lowers ? admin_still(tx, row->id) : 0;
 }
 
@@ -226,7 +220,7 @@ int admin_drop_factor(store_tx *tx, const void *in, void *out)
     user_row row;
     int rc = find_user(tx, c->id, &row);
     if (rc == 0 && !row.two_factor)
-        rc = fail(tx, SV_E_TWO_FACTOR_STATE, "id", "The user has no second factor.");
+        rc = auth_fail(tx, SV_E_TWO_FACTOR_STATE, "id", "The user has no second factor.");
     if (rc == 0) rc = factor_drop(tx, &row);
     if (rc == 0) rc = end_sessions(tx, row.id);
     if (rc == 0) rc = say(tx, "user.reset_2fa", c->who.actor, row.id, NULL);
@@ -240,9 +234,9 @@ int admin_reset_user(store_tx *tx, const void *in, void *out)
     user_row row;
     int rc = auth_user_find(tx, r->email, "", &row);
     if (rc == SV_E_NOT_FOUND)
-        return fail(tx, rc, "email", "There is no user with this e-mail address.");
+        return auth_fail(tx, rc, "email", "There is no user with this e-mail address.");
     if (rc == 0 && row.service)
-        rc = fail(tx, SV_E_INVALID, "email", "A service account has no password.");
+        rc = auth_fail(tx, SV_E_INVALID, "email", "A service account has no password.");
     if (rc == 0 && r->drop_factor && row.two_factor) rc = factor_drop(tx, &row);
     if (rc == 0 && r->hash[0]) {
         row.hash = sv_cstr(r->hash);
@@ -263,11 +257,11 @@ int admin_reset_user(store_tx *tx, const void *in, void *out)
 static int may_act_as(store_tx *tx, const user_row *row)
 {
     if (row->admin)
-        return fail(tx, SV_E_DENIED, "id", "Nobody acts as an administrator of the platform.");
+        return auth_fail(tx, SV_E_DENIED, "id", "Nobody acts as an administrator of the platform.");
     if (row->service)
-        return fail(tx, SV_E_DENIED, "id", "Nobody acts as a service account: it has keys.");
+        return auth_fail(tx, SV_E_DENIED, "id", "Nobody acts as a service account: it has keys.");
     if (row->disabled)
-        return fail(tx, SV_E_INVALID, "id", "The account is disabled: enable it first.");
+        return auth_fail(tx, SV_E_INVALID, "id", "The account is disabled: enable it first.");
     return 0;
 }
 
@@ -280,7 +274,7 @@ int admin_impersonate(store_tx *tx, const void *in, void *out)
     int rc = auth_user_find(tx, "", q->who.user, &admin);
     if (rc && rc != SV_E_NOT_FOUND) return rc;
     if (rc || !admin.admin || admin.disabled)
-        return fail(tx, SV_E_ROLE, NULL, "This is for administrators of the platform.");
+        return auth_fail(tx, SV_E_ROLE, NULL, "This is for administrators of the platform.");
     rc = find_user(tx, q->id, &row);
     if (rc == 0) rc = may_act_as(tx, &row);
     if (rc) return rc;
@@ -317,11 +311,11 @@ int admin_set_org_tier(store_tx *tx, const void *in, void *out)
     member_role role;
     int rc = q->id[0] ? store_get(tx, &auth_orgs, &row) : SV_E_NOT_FOUND;
     if (rc == SV_E_NOT_FOUND || (rc == 0 && row.deleted))
-        return fail(tx, SV_E_NOT_FOUND, "id", "There is no such organization.");
+        return auth_fail(tx, SV_E_NOT_FOUND, "id", "There is no such organization.");
     if (rc == 0) rc = member_read(tx, row.id, sv_cstr(q->who.user), &role);
     if (rc) return rc;
     if (tier_rank(sv_cstr(q->tier)) == 0 || q->tier[0] == 0)
-        return fail(tx, SV_E_INVALID, "tier", "The tier must be free, premium or own.");
+        return auth_fail(tx, SV_E_INVALID, "tier", "The tier must be free, premium or own.");
     bool same = tier_rank(row.tier) == tier_rank(sv_cstr(q->tier));
     row.tier = sv_cstr(q->tier);
     *(auth_org *)out = org_show(&row, role);

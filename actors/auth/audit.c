@@ -81,14 +81,6 @@ int audit_add(store_tx *tx, const auth_event *e)
 
 /* ---- reading ---- */
 
-static sv_str keep(arena *a, sv_str s, bool *ok)
-{
-    if (s.n == 0) return (sv_str){NULL, 0};
-    s.p = arena_copy(a, s);
-    *ok = *ok && s.p;
-    return s;
-}
-
 static bool show(arena *a, const audit_row *row, auth_audit_event *ret)
 {
     bool ok = true;
@@ -96,12 +88,12 @@ static bool show(arena *a, const audit_row *row, auth_audit_event *ret)
     if (row->hash.n == WORDS_HASH) hex_format(row->hash.p, row->hash.n, hex);
     *ret = (auth_audit_event){.number = row->number,
                               .at = row->at,
-                              .event = keep(a, row->event, &ok),
-                              .actor = keep(a, row->actor, &ok),
-                              .target = keep(a, row->target, &ok),
-                              .network = keep(a, row->network, &ok),
-                              .detail = keep(a, row->detail, &ok),
-                              .hash = keep(a, sv_cstr(hex), &ok)};
+                              .event = auth_kept(a, row->event, &ok),
+                              .actor = auth_kept(a, row->actor, &ok),
+                              .target = auth_kept(a, row->target, &ok),
+                              .network = auth_kept(a, row->network, &ok),
+                              .detail = auth_kept(a, row->detail, &ok),
+                              .hash = auth_kept(a, sv_cstr(hex), &ok)};
     return ok;
 }
 

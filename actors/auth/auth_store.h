@@ -315,4 +315,10 @@ typedef struct auth_verify {
 /* A read, to be called until `done`; in = out: auth_verify, zero at first. */
 int auth_verify_some(store_tx *tx, const void *in, void *out);
 
+/* store_words.c */
+/* Refuses, in place of what was said before. */
+int auth_fail(store_tx *tx, int code, const char *field, const char *words);
+/* A copy in `a`; an empty text stays absent. *ok is false when there is no memory. */
+sv_str auth_kept(arena *a, sv_str s, bool *ok);
+
 #endif

@@ -11,36 +11,22 @@ enum { LIST_BYTES = 30000, LIST_ITEM = 300, DATA_BYTES = 2048, DETAIL = 100 };
 
 static const char feed_kind[] = "budget", each[] = "*";
 
-static int fail(store_tx *tx, int code, const char *field, const char *words)
-{
-    *store_error(tx) = (sv_error){.code = 0};
-    return sv_fail(store_error(tx), code, field, "%s", words);
-}
-
 static int nothing(store_tx *tx)
 {
-    return fail(tx, SV_E_NOT_FOUND, "id", "There is no such budget.");
+    return auth_fail(tx, SV_E_NOT_FOUND, "id", "There is no such budget.");
 }
 
 /* ---- one row ---- */
 
-static sv_str kept(arena *a, sv_str s, bool *ok)
-{
-    if (s.n == 0) return (sv_str){NULL, 0};
-    s.p = arena_copy(a, s);
-    *ok = *ok && s.p;
-    return s;
-}
-
 static int show(arena *a, const budget_row *b, auth_budget *ret)
 {
     bool ok = true;
-    *ret = (auth_budget){.id = kept(a, b->id, &ok),
-                         .level = kept(a, b->level, &ok),
-                         .org = kept(a, b->org, &ok),
-                         .kind = kept(a, b->kind, &ok),
-                         .subject = kept(a, b->subject, &ok),
-                         .model = kept(a, b->model, &ok),
+    *ret = (auth_budget){.id = auth_kept(a, b->id, &ok),
+                         .level = auth_kept(a, b->level, &ok),
+                         .org = auth_kept(a, b->org, &ok),
+                         .kind = auth_kept(a, b->kind, &ok),
+                         .subject = auth_kept(a, b->subject, &ok),
+                         .model = auth_kept(a, b->model, &ok),
                          .day = b->day,
                          .month = b->month,
                          .total = b->total,
@@ -98,23 +84,24 @@ static int may_write(store_tx *tx, const auth_caller *who, const budget_row *b)
     key_row key;
     if (sv_str_is(b->level, "platform"))
         return who->admin ? 0
-                          : fail(tx, SV_E_ROLE, "level",
-                                 "Only administrators of the platform set these budgets.");
+                          : auth_fail(tx, SV_E_ROLE, "level",
+                                      "Only administrators of the platform set these budgets.");
     int rc = role_in(tx, who, b->org, &role);
     if (rc) return rc;
-    if (role == ROLE_NONE) return fail(tx, SV_E_NOT_FOUND, "org", "There is no such organization.");
+    if (role == ROLE_NONE)
+        return auth_fail(tx, SV_E_NOT_FOUND, "org", "There is no such organization.");
     if (sv_str_is(b->level, "org"))
         return role >= ROLE_ADMIN ? 0
-                                  : fail(tx, SV_E_ROLE, "level",
-                                         "Only administrators of the organization set these "
-                                         "budgets: level user is for keys of your own.");
+                                  : auth_fail(tx, SV_E_ROLE, "level",
+                                              "Only administrators of the organization set these "
+                                              "budgets: level user is for keys of your own.");
     if (!sv_str_is(b->kind, "key"))
-        return fail(tx, SV_E_ROLE, "kind", "Users limit their own API keys: kind key.");
+        return auth_fail(tx, SV_E_ROLE, "kind", "Users limit their own API keys: kind key.");
     rc = find_key(tx, b->subject, b->org, &key);
     if (rc && rc != SV_E_NOT_FOUND) return rc;
     return rc == 0 && sv_str_is(key.user, who->user)
                ? 0
-               : fail(tx, SV_E_NOT_FOUND, "subject", "You have no such API key here.");
+               : auth_fail(tx, SV_E_NOT_FOUND, "subject", "You have no such API key here.");
 }
 
 /* Administrators see all of theirs; others see what limits them alone. */
@@ -150,23 +137,23 @@ static int check_words(store_tx *tx, const budget_row *b)
 {
     bool all = sv_str_is(b->org, each), of_org = sv_str_is(b->kind, "org");
     if (!among(b->level, "platform", "org", "user"))
-        return fail(tx, SV_E_INVALID, "level", "The level must be platform, org or user.");
+        return auth_fail(tx, SV_E_INVALID, "level", "The level must be platform, org or user.");
     if (!among(b->kind, "org", "user", "key"))
-        return fail(tx, SV_E_INVALID, "kind", "The kind must be org, user or key.");
+        return auth_fail(tx, SV_E_INVALID, "kind", "The kind must be org, user or key.");
     if (all && !sv_str_is(b->level, "platform"))
-        return fail(tx, SV_E_INVALID, "org", "Only the level platform has budgets for each.");
+        return auth_fail(tx, SV_E_INVALID, "org", "Only the level platform has budgets for each.");
     if (of_org && b->subject.n)
-        return fail(tx, SV_E_INVALID, "subject",
-                    "A budget of an organization has no subject: leave this field out.");
+        return auth_fail(tx, SV_E_INVALID, "subject",
+                         "A budget of an organization has no subject: leave this field out.");
     if (!of_org && b->subject.n == 0)
-        return fail(tx, SV_E_MISSING_FIELD, "subject", "Name the user or key, or * for each.");
+        return auth_fail(tx, SV_E_MISSING_FIELD, "subject", "Name the user or key, or * for each.");
     if (all && !of_org && !sv_str_is(b->subject, each))
-        return fail(tx, SV_E_INVALID, "subject",
-                    "A budget for each organization takes * as its subject.");
+        return auth_fail(tx, SV_E_INVALID, "subject",
+                         "A budget for each organization takes * as its subject.");
     if (b->day + b->month + b->total + b->minute_requests + b->minute_tokens == 0)
-        return fail(tx, SV_E_INVALID, "month",
-                    "Say at least one limit: day, month, total, minute_requests or "
-                    "minute_tokens.");
+        return auth_fail(tx, SV_E_INVALID, "month",
+                         "Say at least one limit: day, month, total, minute_requests or "
+                         "minute_tokens.");
     return 0;
 }
 
@@ -179,16 +166,16 @@ static int check_subject(store_tx *tx, const budget_row *b)
     if (sv_str_is(b->org, each)) return 0;
     int rc = b->org.n ? store_get(tx, &auth_orgs, &org) : SV_E_NOT_FOUND;
     if (rc == SV_E_NOT_FOUND || (rc == 0 && org.deleted))
-        return fail(tx, SV_E_NOT_FOUND, "org", "There is no such organization.");
+        return auth_fail(tx, SV_E_NOT_FOUND, "org", "There is no such organization.");
     if (rc || sv_str_is(b->kind, "org") || sv_str_is(b->subject, each)) return rc;
     if (sv_str_is(b->kind, "user")) {
         rc = member_read(tx, b->org, b->subject, &role);
         if (rc || role != ROLE_NONE) return rc;
-        return fail(tx, SV_E_NOT_FOUND, "subject", "There is no such member.");
+        return auth_fail(tx, SV_E_NOT_FOUND, "subject", "There is no such member.");
     }
     rc = find_key(tx, b->subject, b->org, &key);
     if (rc != SV_E_NOT_FOUND) return rc;
-    return fail(tx, SV_E_NOT_FOUND, "subject", "The organization has no such API key.");
+    return auth_fail(tx, SV_E_NOT_FOUND, "subject", "The organization has no such API key.");
 }
 
 static int level_of(store_tx *tx, const budget_act *q, const char **ret)
@@ -231,8 +218,8 @@ static int check_room(store_tx *tx, sv_str org)
     rc = store_scan_result(scan);
     store_scan_close(scan);
     if (rc || n < BUDGETS_MOST) return rc;
-    return fail(tx, SV_E_QUOTA, NULL,
-                "The organization has as many budgets as one may have: delete one.");
+    return auth_fail(tx, SV_E_QUOTA, NULL,
+                     "The organization has as many budgets as one may have: delete one.");
 }
 
 int budget_set(store_tx *tx, const void *in, void *out)
@@ -345,7 +332,7 @@ int budget_some(store_tx *tx, const void *in, void *out)
             page->next = last;
             break;
         }
-        last = kept(store_arena(tx), row.id, &ok);
+        last = auth_kept(store_arena(tx), row.id, &ok);
         rc = may_read(tx, &q->who, &row, &may);
         if (rc || !may) continue;
         rc = show(store_arena(tx), &row, &items[page->budgets.n++]);

@@ -15,12 +15,6 @@ enum { TICKET_S = 15 * 60 };
 
 static const char no_grant[] = "There is no such grant.";
 
-static int fail(store_tx *tx, int code, const char *field, const char *words)
-{
-    *store_error(tx) = (sv_error){.code = 0};
-    return sv_fail(store_error(tx), code, field, "%s", words);
-}
-
 /* ---- in the store ---- */
 
 /* The user's role in the organization; ROLE_NONE also for an account that is shut or gone. */
@@ -82,11 +76,12 @@ int grant_insert(store_tx *tx, const void *in, void *out)
                            .expires = q->expires};
     if (n->asker.key[0]) row.key = sv_cstr(n->asker.key);
     if (q->expires && q->expires <= now)
-        return fail(tx, SV_E_INVALID, "expires", "The grant would have expired already.");
+        return auth_fail(tx, SV_E_INVALID, "expires", "The grant would have expired already.");
     int rc = read_rights(tx, row.user, row.org, &admin, &role);
     if (rc) return rc;
     if (role == ROLE_NONE)
-        return fail(tx, SV_E_DENIED, NULL, "The user of this ticket may nothing there any more.");
+        return auth_fail(tx, SV_E_DENIED, NULL,
+                         "The user of this ticket may nothing there any more.");
     rc = find_same(tx, &row, &same, &found);
     if (rc) return rc;
     if (found) {
@@ -107,7 +102,7 @@ static int find(store_tx *tx, const grant_ask *q, grant_row *ret)
     *ret = (grant_row){.id = q->id};
     int rc = q->id.n ? store_get(tx, &auth_grants, ret) : SV_E_NOT_FOUND;
     if (rc == SV_E_NOT_FOUND || (rc == 0 && !sv_str_is(ret->service, q->service)))
-        return fail(tx, SV_E_NOT_FOUND, "grant", no_grant);
+        return auth_fail(tx, SV_E_NOT_FOUND, "grant", no_grant);
     return rc;
 }
 
@@ -133,8 +128,8 @@ static int check_key(store_tx *tx, sv_str id)
     if (id.n == 0) return 0;
     int rc = store_get(tx, &auth_keys_table, &key);
     if (rc == SV_E_NOT_FOUND || (rc == 0 && key.expires && key.expires <= store_now_ms(tx)))
-        return fail(tx, SV_E_DENIED, "grant",
-                    "The API key that this was asked for with has ended.");
+        return auth_fail(tx, SV_E_DENIED, "grant",
+                         "The API key that this was asked for with has ended.");
     return rc;
 }
 
@@ -150,7 +145,8 @@ int grant_look(store_tx *tx, const void *in, void *out)
     if (rc == 0) rc = read_rights(tx, row.user, row.org, &admin, &role);
     if (rc) return rc;
     if (role == ROLE_NONE)
-        return fail(tx, SV_E_DENIED, "grant", "The user of this grant may nothing there any more.");
+        return auth_fail(tx, SV_E_DENIED, "grant",
+                         "The user of this grant may nothing there any more.");
     rc = tier_of(tx, row.user, row.org, tier);
     const char *copy = arena_copy(store_arena(tx), sv_cstr(tier));
     if (rc == 0 && copy == NULL) rc = SV_E_NO_MEMORY;

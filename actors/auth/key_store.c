@@ -50,32 +50,24 @@ bool key_scopes_have(sv_strs scopes, const char *name)
 
 /* ---- one row ---- */
 
-static sv_str kept(arena *a, sv_str s, bool *ok)
-{
-    if (s.n == 0) return (sv_str){NULL, 0};
-    s.p = arena_copy(a, s);
-    *ok = *ok && s.p;
-    return s;
-}
-
 static sv_strs kept_list(arena *a, sv_strs list, bool *ok)
 {
     if (list.n == 0) return (sv_strs){NULL, 0};
     sv_str *items = arena_alloc(a, list.n * sizeof *items);
     *ok = *ok && items;
     for (uint32_t i = 0; *ok && i < list.n; i++)
-        items[i] = kept(a, list.items[i], ok);
+        items[i] = auth_kept(a, list.items[i], ok);
     return (sv_strs){items, list.n};
 }
 
 static int show(arena *a, const key_row *k, auth_key *ret)
 {
     bool ok = true;
-    *ret = (auth_key){.id = kept(a, k->id, &ok),
-                      .name = kept(a, k->name, &ok),
-                      .shown = kept(a, k->shown, &ok),
-                      .user = kept(a, k->user, &ok),
-                      .org = kept(a, k->org, &ok),
+    *ret = (auth_key){.id = auth_kept(a, k->id, &ok),
+                      .name = auth_kept(a, k->name, &ok),
+                      .shown = auth_kept(a, k->shown, &ok),
+                      .user = auth_kept(a, k->user, &ok),
+                      .org = auth_kept(a, k->org, &ok),
                       .scopes = kept_list(a, k->scopes, &ok),
                       .models = kept_list(a, k->models, &ok),
                       .minute_limit = k->minute_limit,
@@ -85,12 +77,6 @@ static int show(arena *a, const key_row *k, auth_key *ret)
                       .expires = k->expires,
                       .last_used = k->last_used};
     return ok ? 0 : SV_E_NO_MEMORY;
-}
-
-static int fail(store_tx *tx, int code, const char *field, const char *words)
-{
-    *store_error(tx) = (sv_error){.code = 0};
-    return sv_fail(store_error(tx), code, field, "%s", words);
 }
 
 static bool ended(const key_row *k, int64_t now)
@@ -138,37 +124,38 @@ static int find_parties(store_tx *tx, const key_new *n, parties *p)
     sv_str service = n->request->service_account;
     member_role role;
     int rc = auth_user_find(tx, who->who.email, who->who.id, &p->maker);
-    if (rc == SV_E_NOT_FOUND) return fail(tx, rc, NULL, "There is no such user.");
+    if (rc == SV_E_NOT_FOUND) return auth_fail(tx, rc, NULL, "There is no such user.");
     if (rc) return rc;
-    if (p->maker.disabled) return fail(tx, SV_E_DENIED, NULL, "This account is disabled.");
+    if (p->maker.disabled) return auth_fail(tx, SV_E_DENIED, NULL, "This account is disabled.");
     p->org = who->operator? p->maker.org : sv_cstr(who->org);
     p->bearer = p->maker;
     rc = member_read(tx, p->org, p->maker.id, &p->role);
     if (rc) return rc;
     if (p->role == ROLE_NONE)
-        return fail(tx, SV_E_NOT_FOUND, NULL, "There is no such organization.");
+        return auth_fail(tx, SV_E_NOT_FOUND, NULL, "There is no such organization.");
     if (service.n == 0) return 0;
     if (p->role < ROLE_ADMIN)
-        return fail(tx, SV_E_ROLE, "service_account",
-                    "Only administrators of the organization make keys for service accounts.");
+        return auth_fail(tx, SV_E_ROLE, "service_account",
+                         "Only administrators of the organization make keys for service accounts.");
     p->bearer = (user_row){.id = service};
     rc = store_get(tx, &auth_users, &p->bearer);
     if (rc && rc != SV_E_NOT_FOUND) return rc;
     if (rc == 0) rc = member_read(tx, p->org, service, &role);
     if (rc && rc != SV_E_NOT_FOUND) return rc;
     if (rc || !p->bearer.service || role == ROLE_NONE)
-        return fail(tx, SV_E_NOT_FOUND, "service_account",
-                    "The organization has no such service account.");
+        return auth_fail(tx, SV_E_NOT_FOUND, "service_account",
+                         "The organization has no such service account.");
     return 0;
 }
 
 static int check_rights(store_tx *tx, const parties *p, unsigned scopes)
 {
     if ((scopes >> SCOPE_ORG & 1) && p->role < ROLE_ADMIN)
-        return fail(tx, SV_E_ROLE, "scopes",
-                    "The scope org is for administrators of the organization.");
+        return auth_fail(tx, SV_E_ROLE, "scopes",
+                         "The scope org is for administrators of the organization.");
     if ((scopes >> SCOPE_ADMIN & 1) && (!p->maker.admin || !p->bearer.admin))
-        return fail(tx, SV_E_ROLE, "scopes", "The scope admin is for platform administrators.");
+        return auth_fail(tx, SV_E_ROLE, "scopes",
+                         "The scope admin is for platform administrators.");
     return 0;
 }
 
@@ -208,7 +195,7 @@ int key_insert(store_tx *tx, const void *in, void *out)
     int rc = read_scopes(tx, q->scopes, &scopes);
     if (rc == 0) rc = check_models(tx, q->models);
     if (rc == 0 && q->expires && q->expires <= now)
-        rc = fail(tx, SV_E_INVALID, "expires", "The key would have expired already.");
+        rc = auth_fail(tx, SV_E_INVALID, "expires", "The key would have expired already.");
     if (rc == 0) rc = find_parties(tx, n, &p);
     if (rc == 0) rc = check_rights(tx, &p, scopes);
     if (rc == 0) rc = check_room(tx, p.bearer.id, n->most);
@@ -248,11 +235,11 @@ static int find(store_tx *tx, const key_look *look, key_row *ret)
     member_role role = ROLE_NONE;
     *ret = (key_row){.id = look->id};
     int rc = look->id.n ? store_get(tx, &auth_keys_table, ret) : SV_E_NOT_FOUND;
-    if (rc == SV_E_NOT_FOUND) return fail(tx, rc, "id", no_key);
+    if (rc == SV_E_NOT_FOUND) return auth_fail(tx, rc, "id", no_key);
     if (rc || who->operator|| sv_str_is(ret->user, who->who.id)) return rc;
     if (sv_str_is(ret->org, who->org)) rc = member_read(tx, ret->org, sv_cstr(who->who.id), &role);
     if (rc) return rc;
-    return role >= ROLE_ADMIN ? 0 : fail(tx, SV_E_NOT_FOUND, "id", no_key);
+    return role >= ROLE_ADMIN ? 0 : auth_fail(tx, SV_E_NOT_FOUND, "id", no_key);
 }
 
 int key_one(store_tx *tx, const void *in, void *out)
@@ -277,8 +264,8 @@ int key_remove(store_tx *tx, const void *in, void *out)
     int rc = find(tx, look, &row);
     if (rc) return rc;
     if (look->asker.key[0] && !sv_str_is(row.id, look->asker.key))
-        return fail(tx, SV_E_DENIED, "id",
-                    "With an API key only that key itself can be deleted: log in for others.");
+        return auth_fail(tx, SV_E_DENIED, "id",
+                         "With an API key only that key itself can be deleted: log in for others.");
     rc = show(store_arena(tx), &row, gone);
     if (rc == 0) rc = revoke_key(tx, gone->id, gone->org);
     if (rc) return rc;
@@ -339,7 +326,7 @@ static int collect(store_tx *tx, const key_row *like, bool of_org, sv_str only_o
     for (uint32_t seen = 0; rc == 0 && ok && store_scan_next(scan, &row); seen++) {
         if (after.n && sv_str_eq(row.id, after)) continue;
         if ((more = page->n == AUTH_PAGE || seen == AUTH_PIECE || bytes > KEY_PAGE_BYTES)) break;
-        last = kept(store_arena(tx), row.id, &ok);
+        last = auth_kept(store_arena(tx), row.id, &ok);
         if (only_org.n && !sv_str_eq(row.org, only_org)) continue;
         rc = show(store_arena(tx), &row, &page->items[page->n]);
         if (rc == 0) bytes += bytes_of(&page->items[page->n++]);
@@ -361,7 +348,7 @@ int key_some(store_tx *tx, const void *in, void *out)
         (key_page){.items = arena_alloc(store_arena(tx), (AUTH_PAGE + 1) * sizeof *page->items)};
     if (page->items == NULL) return SV_E_NO_MEMORY;
     int rc = auth_user_find(tx, who->who.email, who->who.id, &user);
-    if (rc == SV_E_NOT_FOUND) return fail(tx, rc, NULL, "There is no such user.");
+    if (rc == SV_E_NOT_FOUND) return auth_fail(tx, rc, NULL, "There is no such user.");
     sv_str org = sv_cstr(who->org);
     if (rc == 0 && !who->operator) rc = member_read(tx, org, user.id, &role);
     if (rc) return rc;
@@ -381,7 +368,7 @@ static int find_by_hash(store_tx *tx, sv_str hash, key_row *ret)
 /* Unknown, expired, of a disabled user, of one who has left: the same answer. */
 static int refuse(store_tx *tx)
 {
-    return fail(tx, SV_E_API_KEY, NULL, sv_error_lookup(SV_E_API_KEY)->text);
+    return auth_fail(tx, SV_E_API_KEY, NULL, sv_error_lookup(SV_E_API_KEY)->text);
 }
 
 int key_check(store_tx *tx, const void *in, void *out)
@@ -414,7 +401,7 @@ int key_check(store_tx *tx, const void *in, void *out)
     if (rc) return rc;
     ret->role = sv_cstr(role_name(role));
     ret->admin = user.admin && key_scopes_have(row.scopes, "admin");
-    ret->tier = kept(a, sv_cstr(tier), &ok);
+    ret->tier = auth_kept(a, sv_cstr(tier), &ok);
     ret->sequence = end.sequence;
     return ok ? 0 : SV_E_NO_MEMORY;
 }

@@ -11,42 +11,28 @@ enum { DATA_BYTES = 16384, DETAIL = 150, LISTED = 2 * PROVIDERS_MOST };
 
 static const char feed_kind[] = "provider", active[] = "active", disabled[] = "disabled";
 
-static int fail(store_tx *tx, int code, const char *field, const char *words)
-{
-    *store_error(tx) = (sv_error){.code = 0};
-    return sv_fail(store_error(tx), code, field, "%s", words);
-}
-
 static int nothing(store_tx *tx)
 {
-    return fail(tx, SV_E_NOT_FOUND, "id", "There is no such provider.");
+    return auth_fail(tx, SV_E_NOT_FOUND, "id", "There is no such provider.");
 }
 
 /* ---- one row ---- */
 
-static sv_str kept(arena *a, sv_str s, bool *ok)
-{
-    if (s.n == 0) return (sv_str){NULL, 0};
-    s.p = arena_copy(a, s);
-    *ok = *ok && s.p;
-    return s;
-}
-
 static int show(arena *a, const provider_row *p, auth_provider *ret)
 {
     bool ok = true;
-    *ret = (auth_provider){.id = kept(a, p->id, &ok),
-                           .org = kept(a, p->org, &ok),
-                           .user = kept(a, p->user, &ok),
-                           .name = kept(a, p->name, &ok),
-                           .kind = kept(a, p->kind, &ok),
-                           .base_url = kept(a, p->base_url, &ok),
-                           .api_version = kept(a, p->api_version, &ok),
-                           .last4 = kept(a, p->last4, &ok),
+    *ret = (auth_provider){.id = auth_kept(a, p->id, &ok),
+                           .org = auth_kept(a, p->org, &ok),
+                           .user = auth_kept(a, p->user, &ok),
+                           .name = auth_kept(a, p->name, &ok),
+                           .kind = auth_kept(a, p->kind, &ok),
+                           .base_url = auth_kept(a, p->base_url, &ok),
+                           .api_version = auth_kept(a, p->api_version, &ok),
+                           .last4 = auth_kept(a, p->last4, &ok),
                            .status = sv_cstr(p->disabled ? disabled : active),
                            .created = p->created,
                            .changed = p->changed,
-                           .creator = kept(a, p->creator, &ok)};
+                           .creator = auth_kept(a, p->creator, &ok)};
     return ok ? 0 : SV_E_NO_MEMORY;
 }
 
@@ -93,9 +79,10 @@ static bool may_see(const auth_caller *who, const provider_row *p, member_role r
 static int may_change(store_tx *tx, const auth_caller *who, sv_str user, member_role role)
 {
     if (who->operator|| user.n || role >= ROLE_ADMIN) return 0;
-    return fail(tx, SV_E_ROLE, "level",
-                "Only administrators of the organization bring and change its providers: level "
-                "user is for keys of your own.");
+    return auth_fail(
+        tx, SV_E_ROLE, "level",
+        "Only administrators of the organization bring and change its providers: level "
+        "user is for keys of your own.");
 }
 
 static int find(store_tx *tx, const provider_act *q, provider_row *ret, member_role *ret_role)
@@ -122,8 +109,9 @@ static int check_name(store_tx *tx, const provider_row *p)
     rc = store_scan_result(scan);
     store_scan_close(scan);
     if (rc || !there) return rc;
-    return fail(tx, SV_E_CONFLICT, "name",
-                "There is a provider of this name already: change that one, or take another name.");
+    return auth_fail(
+        tx, SV_E_CONFLICT, "name",
+        "There is a provider of this name already: change that one, or take another name.");
 }
 
 static int check_room(store_tx *tx, const provider_row *p)
@@ -139,7 +127,8 @@ static int check_room(store_tx *tx, const provider_row *p)
     rc = store_scan_result(scan);
     store_scan_close(scan);
     if (rc || n < PROVIDERS_MOST) return rc;
-    return fail(tx, SV_E_QUOTA, NULL, "There are as many providers as there may be: delete one.");
+    return auth_fail(tx, SV_E_QUOTA, NULL,
+                     "There are as many providers as there may be: delete one.");
 }
 
 static int set_status(store_tx *tx, sv_str status, provider_row *row)
@@ -147,7 +136,7 @@ static int set_status(store_tx *tx, sv_str status, provider_row *row)
     if (status.n == 0) return 0;
     row->disabled = sv_str_is(status, disabled);
     if (row->disabled || sv_str_is(status, active)) return 0;
-    return fail(tx, SV_E_INVALID, "status", "The status must be active or disabled.");
+    return auth_fail(tx, SV_E_INVALID, "status", "The status must be active or disabled.");
 }
 
 static int put_new(store_tx *tx, const provider_act *q, provider_row *row)
@@ -167,13 +156,15 @@ static int put_new(store_tx *tx, const provider_act *q, provider_row *row)
                           .created = store_now_ms(tx),
                           .changed = store_now_ms(tx)};
     if (q->who.operator)
-        return fail(tx, SV_E_NO_CREDENTIALS, NULL, "Providers belong to users: log in as one.");
+        return auth_fail(tx, SV_E_NO_CREDENTIALS, NULL,
+                         "Providers belong to users: log in as one.");
     if (s->name.n == 0 || s->kind.n == 0 || s->base_url.n == 0 || s->sealed.n == 0)
-        return fail(tx, SV_E_MISSING_FIELD, "name",
-                    "A new provider has a name, kind, base_url and key.");
+        return auth_fail(tx, SV_E_MISSING_FIELD, "name",
+                         "A new provider has a name, kind, base_url and key.");
     int rc = role_in(tx, &q->who, row->org, &role);
     if (rc) return rc;
-    if (role == ROLE_NONE) return fail(tx, SV_E_NOT_FOUND, "org", "There is no such organization.");
+    if (role == ROLE_NONE)
+        return auth_fail(tx, SV_E_NOT_FOUND, "org", "There is no such organization.");
     rc = may_change(tx, &q->who, row->user, role);
     if (rc == 0) rc = set_status(tx, s->status, row);
     if (rc == 0) rc = check_name(tx, row);
@@ -207,7 +198,7 @@ int provider_put(store_tx *tx, const void *in, void *out)
     bool ok = true;
     int rc = q->put->anew ? put_new(tx, q, &row) : put_more(tx, q, &row, &what);
     if (rc == 0) rc = show(store_arena(tx), &row, out); /* writing moves what was read */
-    sv_str sealed = rc == 0 ? kept(store_arena(tx), row.sealed, &ok) : (sv_str){NULL, 0};
+    sv_str sealed = rc == 0 ? auth_kept(store_arena(tx), row.sealed, &ok) : (sv_str){NULL, 0};
     if (!ok) rc = SV_E_NO_MEMORY;
     if (rc == 0)
         rc = q->put->anew ? store_insert(tx, &auth_providers_table, &row)

@@ -11,12 +11,6 @@
 
 #include <stdio.h>
 
-static int fail(store_tx *tx, int code, const char *field, const char *words)
-{
-    *store_error(tx) = (sv_error){.code = 0};
-    return sv_fail(store_error(tx), code, field, "%s", words);
-}
-
 /* ---- in the store ---- */
 
 static int may_make(store_tx *tx, const key_asker *who, sv_str org)
@@ -28,8 +22,10 @@ static int may_make(store_tx *tx, const key_asker *who, sv_str org)
     if (rc == 0 && !user.disabled) rc = member_read(tx, org, user.id, &role);
     if (rc && rc != SV_E_NOT_FOUND) return rc;
     if (who->key[0] && !sv_str_is(org, who->org)) role = ROLE_NONE; /* a key works in one */
-    if (role == ROLE_NONE) return fail(tx, SV_E_NOT_FOUND, "id", "There is no such organization.");
-    return role >= ROLE_ADMIN ? 0 : fail(tx, SV_E_ROLE, NULL, sv_error_lookup(SV_E_ROLE)->text);
+    if (role == ROLE_NONE)
+        return auth_fail(tx, SV_E_NOT_FOUND, "id", "There is no such organization.");
+    return role >= ROLE_ADMIN ? 0
+                              : auth_fail(tx, SV_E_ROLE, NULL, sv_error_lookup(SV_E_ROLE)->text);
 }
 
 /* SV_E_QUOTA when the organization has as many as one may have. */
@@ -60,8 +56,8 @@ int service_insert(store_tx *tx, const void *in, void *out)
     char email[WORDS_EMAIL + 1];
     member_role role = q->role.n ? role_of(q->role) : ROLE_MEMBER;
     if (role != ROLE_VIEWER && role != ROLE_MEMBER && role != ROLE_ADMIN)
-        return fail(tx, SV_E_INVALID, "role", "The role must be admin, member or viewer.");
-    if (q->name.n == 0) return fail(tx, SV_E_INVALID, "name", "Say what the account is for.");
+        return auth_fail(tx, SV_E_INVALID, "role", "The role must be admin, member or viewer.");
+    if (q->name.n == 0) return auth_fail(tx, SV_E_INVALID, "name", "Say what the account is for.");
     int rc = may_make(tx, &n->asker, q->id);
     if (rc == 0) rc = check_room(tx, q->id);
     if (rc) return rc;

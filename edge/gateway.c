@@ -108,7 +108,22 @@ void gateway_body_done(edge_call *c)
 
 /* Large bodies are collected whole: all of one edge have a bound together. Small ones are bounded by
  * the connections that there are. */
-static int take_room(edge_call *c, const http_request *r, sv_error *err)
+static int take_room(edge_call *c, size_t n, sv_error *err)
+{
+    edge *e = c->e;
+    if (n > e->bodies_most - (e->bodies - c->body_room)) {
+        err->retry_after_ms = 1000;
+        return sv_fail(err, SV_E_OVERLOADED, NULL,
+                       "The server has no room for another large request just now.");
+    }
+    e->bodies += n - c->body_room;
+    c->body_room = n;
+    c->x->body_room = n;
+    return 0;
+}
+
+/* Room for all of a body whose length is said; one of unsaid length takes it as it grows. */
+static int reserve(edge_call *c, const http_request *r, sv_error *err)
 {
     edge *e = c->e;
     sv_str given = http_header_get(r, "content-length", NULL);
@@ -116,16 +131,17 @@ static int take_room(edge_call *c, const http_request *r, sv_error *err)
     if (!r->has_body || most <= e->body_bytes) return 0;
     for (uint32_t i = 0; i < given.n && n <= most; i++)
         n = n * 10 + (size_t)(given.p[i] - '0');
-    if (given.n == 0 || n > most) n = most;
-    if (n <= e->body_bytes) return 0;
-    if (n > e->bodies_most - e->bodies) {
-        if (err) err->retry_after_ms = 1000;
-        return sv_fail(err, SV_E_OVERLOADED, NULL,
-                       "The server has no room for another large request just now.");
-    }
-    e->bodies += n;
-    c->body_room = n;
-    return 0;
+    c->x->body_room = e->body_bytes;
+    return n <= e->body_bytes ? 0 : take_room(c, n < most ? n : most, err);
+}
+
+/* Doubled, so that a long body asks a few times only. */
+static int on_more(void *arg, http_exchange *x, size_t n, sv_error *err)
+{
+    size_t twice = 2 * x->body_room;
+    (void)arg;
+    if (twice > n) n = twice;
+    return take_room(x->data, n < x->body_max ? n : x->body_max, err);
 }
 
 static void call_over(http_exchange *x, http_over how)
@@ -383,7 +399,7 @@ static void on_head(void *arg, http_exchange *x)
             gateway_refuse(c, SV_E_NO_MEMORY, NULL);
             return;
         }
-    } else if ((rc = take_room(c, x->request, &err))) {
+    } else if ((rc = reserve(c, x->request, &err))) {
         gateway_refuse(c, rc, &err);
         return;
     }
@@ -604,8 +620,12 @@ int gateway_open(sv_process *p, edge **ret, sv_error *err)
     e->body_bytes = most.body_bytes;
     e->bodies_most = (size_t)config_int(cfg, "edge.bodies_bytes");
     e->keep_s = config_int(cfg, "cache.request_keep") / 1000;
-    http_service service = {
-        .arg = e, .head = on_head, .body = on_body, .request = on_request, .refuse = on_refuse};
+    http_service service = {.arg = e,
+                            .head = on_head,
+                            .body = on_body,
+                            .more = on_more,
+                            .request = on_request,
+                            .refuse = on_refuse};
     int rc = operator_init(&e->who, err);
     if (rc == 0) {
         e->server = http_server_new(e->l, &most, &service, err);

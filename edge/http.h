@@ -97,7 +97,10 @@ struct http_exchange {
     http_kept *kept;
     http_address remote;
     size_t body_max; /* bytes; set from the server's limit before `head`, where it may be changed */
-    bool streaming;  /* http_stream_body was called */
+    /* Bytes of a collected body that are granted; set to all before `head`, where it may be lowered.
+     * One that outgrows them is asked about by the service's `more`. */
+    size_t body_room;
+    bool streaming; /* http_stream_body was called */
     bool paused;
     bool overloaded; /* taken beyond the connection limit, only to say so: answer at once */
     bool started;    /* the status line is out */
@@ -116,6 +119,9 @@ typedef struct http_service {
     void *arg;
     void (*head)(void *arg, http_exchange *x);
     void (*body)(void *arg, http_exchange *x, sv_str bytes); /* NULL: it streams no bodies */
+    /* The body is about to be `n` bytes long, above body_room: raises that to n or more, or returns what
+     * to refuse the request with. NULL: body_room is never lowered. */
+    int (*more)(void *arg, http_exchange *x, size_t n, sv_error *err);
     void (*request)(void *arg, http_exchange *x);
     void (*refuse)(void *arg, http_exchange *x, int code, const sv_error *err);
 } http_service;

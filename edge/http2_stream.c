@@ -190,6 +190,7 @@ static void open_exchange(h2_stream *st)
     http_server *s = c->s;
     http_exchange *x = &st->x;
     x->body_max = s->limits.body_bytes;
+    x->body_room = SIZE_MAX;
     x->secure = c->t.ops->secure;
     x->overloaded = c->x.overloaded || s->stats.exchanges >= s->limits.connections ||
                     (c->peer && c->peer->streams >= s->limits.connections_per_address);
@@ -412,8 +413,9 @@ void h2_stream_data(h2_stream *st, sv_str bytes)
     const http_service *service = &h->c->s->service;
     nghttp2_session_consume_connection(h->session, bytes.n);
     if (!st->receiving) return; /* answered already: its window stays shut */
-    if (bytes.n > st->x.body_max - st->got) {
-        refuse(st, conn_too_large(st->x.body_max, &err), &err);
+    int rc = conn_body_room(h->c->s, &st->x, st->got + bytes.n, &err);
+    if (rc) {
+        refuse(st, rc, &err);
         return;
     }
     st->got += bytes.n;

@@ -209,6 +209,8 @@ void conn_stop_body(http_conn *c);
 void conn_fill_request(http_server *s, const http_head *h, const char *base, bool secure);
 /* SV_E_TOO_LARGE in words, for a body limit. Returns it. */
 int conn_too_large(size_t body_max, sv_error *err);
+/* May a collected body become `n` bytes long? 0, or what to refuse it with. */
+int conn_body_room(const http_server *s, http_exchange *x, size_t n, sv_error *err);
 /* An absolute target has this port's scheme, unless a trusted proxy sent it. 0 or
  * SV_E_HTTP_MALFORMED. */
 int conn_check_scheme(const http_conn *c, const http_head *h, sv_error *err);

@@ -56,6 +56,7 @@ static void open_exchange(http_conn *c)
 {
     http_exchange *x = &c->x;
     x->body_max = c->s->limits.body_bytes;
+    x->body_room = SIZE_MAX;
     x->secure = c->t.ops->secure;
     x->started = x->ended = x->streaming = x->paused = false;
     x->close = c->s->draining || x->overloaded || (c->head && c->head->close);
@@ -114,6 +115,13 @@ int conn_too_large(size_t body_max, sv_error *err)
         return sv_fail(err, SV_E_TOO_LARGE, NULL, "This address takes no request body.");
     return sv_fail(err, SV_E_TOO_LARGE, NULL,
                    "The request body is larger than the %zu bytes allowed.", body_max);
+}
+
+int conn_body_room(const http_server *s, http_exchange *x, size_t n, sv_error *err)
+{
+    if (n > x->body_max) return conn_too_large(x->body_max, err);
+    if (n <= x->body_room) return 0;
+    return s->service.more(s->service.arg, x, n, err);
 }
 
 static void refuse_too_large(http_conn *c)
@@ -247,12 +255,9 @@ static void body_chunked(http_conn *c)
         sv_str data;
         sv_error err = {0};
         int rc = http_chunked_next(&c->chunked, base + at, end - at, &used, &data, &err);
-        if (rc < 0) {
-            conn_refuse(c, rc, &err);
-            return;
-        }
-        if (data.n > c->x.body_max - c->body_n) {
-            refuse_too_large(c);
+        int refused = rc < 0 ? rc : conn_body_room(c->s, &c->x, c->body_n + data.n, &err);
+        if (refused) {
+            conn_refuse(c, refused, &err);
             return;
         }
         memmove(base + c->body_n, data.p, data.n);

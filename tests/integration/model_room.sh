@@ -18,6 +18,8 @@ refused() { [ "$(status --data-binary "@$large")" = 503 ]; }
 check "beside one that takes the room it is refused" until_ok 5 refused
 check "with a time to come back" has "$(tr 'A-Z' 'a-z' < "$WORK/head")" "retry-after:"
 check "a small one is not" same "$(status -d "$(chat demo hi)")" 200
+check "nor is one of unsaid length" same "$(status -H 'transfer-encoding: chunked' -d "$(chat demo hi)")" 200
+check "it is when it grows" same "$(status -H 'transfer-encoding: chunked' --data-binary "@$large")" 503
 exec 9>&-
 answered() { [ "$(status --data-binary "@$large")" = 200 ]; }
 check "there is room when that one has gone" until_ok 5 answered

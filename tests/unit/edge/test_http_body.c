@@ -18,7 +18,9 @@ typedef struct told {
 static struct {
     harness h;
     told t;
-    size_t max; /* body_max; 0: as it is */
+    size_t max;             /* body_max; 0: as it is */
+    size_t room, room_most; /* body_room; 0: as it is; what `more` grants at most */
+    uint32_t asked;
     bool stream, pause_in_head, keep_in_head, keep, unkeep, silent;
     uint32_t heads;
     uint32_t pause_at; /* run */
@@ -51,6 +53,7 @@ static void w_head(void *arg, http_exchange *x)
     assert_false(x->paused);
     assert_null(x->kept);
     if (w.max) x->body_max = w.max;
+    if (w.room) x->body_room = w.room;
     if (w.stream) http_stream_body(x);
     if (w.pause_in_head) http_pause(x);
     if (w.keep_in_head) {
@@ -71,6 +74,17 @@ static void w_body(void *arg, http_exchange *x, sv_str bytes)
     if (w.pause_at && w.t.runs >= w.pause_at) http_pause(x);
     if (w.t.runs == w.answer_at) answer(x, 403, text("enough"));
     w.t.sum = sum_of(w.t.sum, bytes.p, 0);
+}
+
+static int w_more(void *arg, http_exchange *x, size_t n, sv_error *err)
+{
+    (void)arg;
+    assert_ptr_equal(x, w.t.x);
+    assert_true(n > x->body_room && n <= x->body_max);
+    w.asked++;
+    if (n > w.room_most) return sv_fail(err, SV_E_OVERLOADED, NULL, NULL);
+    x->body_room = n;
+    return 0;
 }
 
 static void w_answer(void)
@@ -111,8 +125,12 @@ static void w_refuse(void *arg, http_exchange *x, int code, const sv_error *err)
 
 static void open_world(bool two)
 {
-    w.h.service = (http_service){
-        .arg = &w, .head = w_head, .body = w_body, .request = w_request, .refuse = w_refuse};
+    w.h.service = (http_service){.arg = &w,
+                                 .head = w_head,
+                                 .body = w_body,
+                                 .more = w_more,
+                                 .request = w_request,
+                                 .refuse = w_refuse};
     if (two)
         start(&w.h);
     else
@@ -295,6 +313,28 @@ static void limits_of_streamed_bodies(void **state)
     leave(c);
     assert_int_equal(w.h.requests, 0);
     close_world();
+}
+
+/* A body that outgrows its room is asked about, and refused where it comes to that. */
+static void room_is_asked_for(void **state)
+{
+    (void)state;
+    for (size_t most = 10; most <= 30; most += 20) {
+        w.room = 10;
+        w.room_most = most;
+        open_world(false);
+        client *c = connected(&w.h);
+        say(&w.h, c, "POST /a HTTP/1.1\r\nHost: a\r\n" CHUNKED "a\r\n0123456789\r\n");
+        UNTIL(&w.h, w.t.x);
+        assert_int_equal(w.asked, 0);
+        say(&w.h, c, "1\r\nx\r\n0\r\n\r\n");
+        UNTIL(&w.h, hear(c));
+        assert_true(heard(c, most == 10 ? "HTTP/1.1 503 " : "HTTP/1.1 200 "));
+        assert_int_equal(w.t.refused, most == 10 ? SV_E_OVERLOADED : 0);
+        assert_int_equal(w.asked, 1);
+        leave(c);
+        close_world();
+    }
 }
 
 static void expectations_wait_for_the_service(void **state)
@@ -710,6 +750,31 @@ static void h2_limits_and_expectations(void **state)
     close_world();
 }
 
+/* A body that outgrows its room is asked about, and refused where it comes to that. */
+static void h2_room_is_asked_for(void **state)
+{
+    (void)state;
+    for (size_t most = 10; most <= 30; most += 20) {
+        w.room = 10;
+        w.room_most = most;
+        open_world(true);
+        h2_client *k = begin(&w.h);
+        int32_t id = request(k, "POST", "/a", NULL, 0, true);
+        *of(k, id) = (result){.upload_n = 10};
+        MEET(&w.h, k, w.t.x);
+        assert_int_equal(w.asked, 0);
+        of(k, id)->upload_n = 11;
+        of(k, id)->end = true;
+        nghttp2_session_resume_data(k->s, id);
+        MEET(&w.h, k, of(k, id)->closed);
+        assert_int_equal(of(k, id)->status, most == 10 ? 503 : 200);
+        assert_int_equal(w.t.refused, most == 10 ? SV_E_OVERLOADED : 0);
+        assert_int_equal(w.asked, 1);
+        finish(k);
+        close_world();
+    }
+}
+
 static void h2_pauses_do_not_count(void **state)
 {
     (void)state;
@@ -803,6 +868,7 @@ int main(void)
         cmocka_unit_test_setup(paused_at_every_run, new_world),
         cmocka_unit_test_setup(a_paused_upload_is_not_read, new_world),
         cmocka_unit_test_setup(limits_of_streamed_bodies, new_world),
+        cmocka_unit_test_setup(room_is_asked_for, new_world),
         cmocka_unit_test_setup(expectations_wait_for_the_service, new_world),
         cmocka_unit_test_setup(a_paused_request_without_a_body, new_world),
         cmocka_unit_test_setup(answered_in_the_middle, new_world),
@@ -815,6 +881,7 @@ int main(void)
         cmocka_unit_test_setup(h2_paused_at_every_run, new_world),
         cmocka_unit_test_setup(h2_answered_in_the_middle, new_world),
         cmocka_unit_test_setup(h2_limits_and_expectations, new_world),
+        cmocka_unit_test_setup(h2_room_is_asked_for, new_world),
         cmocka_unit_test_setup(h2_pauses_do_not_count, new_world),
         cmocka_unit_test_setup(h2_kept_requests, new_world),
         cmocka_unit_test_setup(h2_a_paused_stream_is_alone, new_world),

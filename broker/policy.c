@@ -341,6 +341,7 @@ policy *policy_default(const policy_service *defaults)
         {"edge", "workspace.chat", "built-in: edge may call workspace.chat"},
         {"edge", "workspace.chat_sessions", "built-in: edge may call workspace.chat_sessions"},
         {"edge", "workspace.chat_session", "built-in: edge may call workspace.chat_session"},
+        {"edge", "workspace.chat_images", "built-in: edge may call workspace.chat_images"},
         {"edge", "workspace.chat_session_new",
          "built-in: edge may call workspace.chat_session_new"},
         {"edge", "workspace.chat_session_change",

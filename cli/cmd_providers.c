@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-enum { ASK_MS = 10000, ANSWER_BYTES = 4 << 20 };
+enum { ASK_MS = 10000, ANSWER_BYTES = 4 << 20, PLACE = 81 };
 
 /* Names and addresses are users' text. */
 static void print_text(sv_str s, uint32_t width)
@@ -31,6 +31,29 @@ static void print_platform(const void *item)
     putchar('\n');
 }
 
+/* Behind the state: what is used of what it may, "?" where nobody knows. */
+static void print_limit(const char *name, int64_t limit, bool money, const cache_budget_used *u,
+                        int64_t used)
+{
+    double unit = money ? 1e6 : 1;
+    int digits = money ? 2 : 0;
+    if (limit == 0) return;
+    if (u)
+        printf("(%s %.*f of %.*f) ", name, digits, (double)used / unit, digits,
+               (double)limit / unit);
+    else
+        printf("(%s ? of %.*f) ", name, digits, (double)limit / unit);
+}
+
+static void print_limits(const auth_provider_limits *l, const cache_budget_used *u)
+{
+    if (l == NULL) return;
+    print_limit("day", l->day, true, u, u ? u->day : 0);
+    print_limit("month", l->month, true, u, u ? u->month : 0);
+    print_limit("requests a minute", l->minute_requests, false, u, u ? u->minute_requests : 0);
+    print_limit("tokens a minute", l->minute_tokens, false, u, u ? u->minute_tokens : 0);
+}
+
 static void print_own(const void *item)
 {
     const auth_provider *p = item;
@@ -41,6 +64,7 @@ static void print_own(const void *item)
     printf("%7lld  ", (long long)p->models);
     print_text(p->base_url, 48);
     print_text(p->state, 0);
+    print_limits(p->limits, p->used);
     putchar('\n');
 }
 
@@ -60,18 +84,25 @@ static int show_platform(const config *c, bool json, arena *a, sv_error *err)
 
 static int show_own(const config *c, const char *org, bool json, arena *a, sv_error *err)
 {
-    auth_providers_req q = {.org = sv_cstr(org)};
-    auth_providers_reply reply;
+    auth_providers_reply page;
     listing l = {&auth_provider_msg, print_own,
                  "ID                                   NAME             OF"
                  "                                   KEY   MODELS  URL"
-                 "                                              STATE\n",
+                 "                                              STATE AND LIMITS\n",
                  json, 0};
-    int rc = bus_client_once(c, "router.own_providers", &auth_providers_req_msg, &q, ASK_MS,
-                             &auth_providers_reply_msg, a, &reply, err);
-    if (rc == 0) rc = listing_put(&l, &reply.providers, err);
-    if (rc == 0) listing_end(&l);
-    return rc;
+    char after[PLACE] = "";
+    int rc;
+    do {
+        auth_providers_req q = {.org = sv_cstr(org), .after = sv_cstr(after[0] ? after : NULL)};
+        arena_reset(a);
+        rc = bus_client_once(c, "router.own_providers", &auth_providers_req_msg, &q, ASK_MS,
+                             &auth_providers_reply_msg, a, &page, err);
+        if (rc == 0) rc = listing_put(&l, &page.providers, err);
+        if (rc) return rc;
+        snprintf(after, sizeof after, "%.*s", SV_FMT(page.next));
+    } while (after[0]);
+    listing_end(&l);
+    return 0;
 }
 
 int cmd_providers(int argc, char **argv)

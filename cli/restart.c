@@ -6,9 +6,9 @@
 
 #include <stdlib.h>
 
-int restart_init(restart *r, uint32_t most, uint64_t window_us)
+int restart_init(restart *r, uint32_t most, uint64_t window_us, uint64_t longest_us)
 {
-    *r = (restart){.most = most, .window_us = window_us};
+    *r = (restart){.most = most, .window_us = window_us, .longest_us = longest_us};
     if (most == 0) return 0;
     r->at_us = calloc(most, sizeof *r->at_us);
     return r->at_us ? 0 : SV_E_NO_MEMORY;
@@ -32,10 +32,10 @@ int restart_next(restart *r, uint64_t now_us, uint64_t up_us, uint32_t dice, uin
 
     uint64_t pause_us = 0;
     if (r->step > 0) {
-        uint32_t doublings = r->step - 1 < 6 ? r->step - 1 : 6;
+        uint32_t doublings = r->step - 1 < 20 ? r->step - 1 : 20;
         pause_us = (uint64_t)RESTART_FIRST_US << doublings;
         pause_us = pause_us * 3 / 4 + pause_us / 2 * (dice % 1024) / 1024; /* 75 to 125 % */
-        if (pause_us > RESTART_LONGEST_US) pause_us = RESTART_LONGEST_US;
+        if (pause_us > r->longest_us) pause_us = r->longest_us;
     }
     r->step++;
     *ret_pause_us = pause_us;

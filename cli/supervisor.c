@@ -564,7 +564,8 @@ static int make_children(supervisor *s, sv_error *err)
             k->log = log_mux_source(s->o.mux, k->name);
             if (k->log == NULL ||
                 restart_init(&k->budget, (uint32_t)config_int(c, "supervisor.restarts"),
-                             (uint64_t)config_int(c, "supervisor.restart_window") * 1000))
+                             (uint64_t)config_int(c, "supervisor.restart_window") * 1000,
+                             (uint64_t)config_int(c, "supervisor.restart_pause") * 1000))
                 return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
         }
     }

@@ -19,6 +19,7 @@ void api_moderations(edge_call *c);
 void api_images(edge_call *c);
 void api_transcriptions(edge_call *c);
 void api_ollama_chat(edge_call *c);
+void api_ollama_generate(edge_call *c);
 void api_ollama_embed(edge_call *c);
 /* In api_models.c. */
 void api_ollama_tags(edge_call *c);
@@ -43,6 +44,7 @@ void api_rankings(edge_call *c);
 void api_own_chat(edge_call *c);
 void api_own_chat_stream(edge_call *c);
 void api_chat_session(edge_call *c);
+void api_chat_images(edge_call *c);
 /* In live.c. */
 void api_events(edge_call *c);
 void api_audit(edge_call *c);

@@ -36,9 +36,12 @@ sv_str api_llm_via(const edge_call *c, char text[VIA_BYTES])
     return (sv_str){text, (uint32_t)(to - text)};
 }
 
-static uint32_t ttl_ms(const edge_call *c)
+/* The clients that say how long they wait mean a plain answer, or the beginning of a stream, and leave when
+ * it does not come: what has begun is not cut off for it. */
+static uint32_t ttl_ms(const edge_call *c, bool stream)
 {
     uint32_t ms = c->e->request_ms;
+    if (stream) return ms;
     uint32_t hint = caller_seconds(http_header_get(c->x->request, "x-stainless-timeout", NULL));
     if (hint > 0 && hint < ms) ms = hint > MIN_MS ? hint : MIN_MS;
     return ms;
@@ -216,7 +219,7 @@ static int open_stream(edge_call *c, sv_request *r, bool stream, sv_error *err)
 
 int api_llm_pass(edge_call *c, sv_request *r, bool stream, sv_error *err)
 {
-    c->ttl_ms = ttl_ms(c);
+    c->ttl_ms = ttl_ms(c, stream);
     return open_stream(c, r, stream, err);
 }
 
@@ -311,7 +314,7 @@ static int open_call(edge_call *c, model_request *m, sv_error *err)
     m->req.via = api_llm_via(c, via);
     if (c->who) m->req.allowed = c->who->models;
     c->explain = m->explain;
-    c->ttl_ms = ttl_ms(c);
+    c->ttl_ms = ttl_ms(c, m->req.stream);
     sv_str tracestate = gateway_joined(c->x->request, "tracestate", state, sizeof state, &fits);
     if (!fits || !tracestate_ok(tracestate)) tracestate = (sv_str){NULL, 0};
     sv_request r = {.target = "router.complete",
@@ -393,6 +396,11 @@ void api_transcriptions(edge_call *c)
 void api_ollama_chat(edge_call *c)
 {
     ask(c, MODEL_OLLAMA);
+}
+
+void api_ollama_generate(edge_call *c)
+{
+    ask(c, MODEL_OLLAMA_GENERATE);
 }
 
 void api_ollama_embed(edge_call *c)

@@ -1,6 +1,6 @@
 /*  api_own_chat.c - the platform's own chat: workspace.chat answers with what the client gets, plain or
- *  as server-sent events. Its text travels as attachment, since it may be longer than a message of the
- *  bus; everything else is workspace_chat_req, read by the message's own decoder. */
+ *  as server-sent events. Its text and images travel as attachment, since they may be longer than a
+ *  message of the bus; everything else is workspace_chat_req, read by the message's own decoder. */
 #include "api.h"
 #include "api_llm.h"
 #include "error.h"
@@ -35,6 +35,23 @@ static int put_budget(json_value v, buf *out, sv_error *err)
     return 0;
 }
 
+/* As workspace_chat_req has them. */
+static int put_images(json_value v, buf *images, sv_error *err)
+{
+    json_value url;
+    size_t at = 0;
+    int rc = 0;
+    bool ok = v.type == JSON_ARRAY;
+    while (ok && rc == 0 && json_next_element(v, &at, &url)) {
+        ok = url.type == JSON_STRING;
+        if (ok) rc = json_text(url, images);
+        if (rc == 0) rc = buf_putc(images, '\n');
+    }
+    return ok ? rc
+              : sv_fail(err, SV_E_WRONG_TYPE, "images",
+                        "\"images\" must be an array of data URLs.");
+}
+
 static const sv_field *field_of(sv_str name)
 {
     const sv_message *m = &workspace_chat_req_msg;
@@ -43,13 +60,14 @@ static const sv_field *field_of(sv_str name)
     return NULL;
 }
 
-static int put_member(sv_str key, json_value v, buf *json, buf *text, sv_error *err)
+static int put_member(sv_str key, json_value v, buf *json, buf *text, buf *images, sv_error *err)
 {
     if (sv_str_is(key, "message")) {
         if (v.type != JSON_STRING)
             return sv_fail(err, SV_E_WRONG_TYPE, "message", "\"message\" must be a string.");
         return json_text(v, text);
     }
+    if (sv_str_is(key, "images")) return v.type == JSON_NULL ? 0 : put_images(v, images, err);
     const sv_field *f = field_of(key);
     if (f == NULL || f->rules & SV_EDGE) {
         char name[64];
@@ -63,7 +81,7 @@ static int put_member(sv_str key, json_value v, buf *json, buf *text, sv_error *
     return buf_put(json, v.raw.p, v.raw.n);
 }
 
-static int read_members(edge_call *c, buf *json, buf *text, sv_error *err)
+static int read_members(edge_call *c, buf *json, buf *text, buf *images, sv_error *err)
 {
     sv_str body = c->x->request->body, key;
     json_value v;
@@ -75,7 +93,7 @@ static int read_members(edge_call *c, buf *json, buf *text, sv_error *err)
         return sv_fail(err, SV_E_WRONG_TYPE, NULL, "The body must be a JSON object.");
     buf_putc(json, '{');
     while (rc == 0 && json_next_member(root, &at, &key, &v))
-        rc = put_member(key, v, json, text, err);
+        rc = put_member(key, v, json, text, images, err);
     if (rc) return rc;
     if (text->n == 0)
         return sv_fail(err, SV_E_MISSING_FIELD, "message", "\"message\" is missing or empty.");
@@ -83,13 +101,14 @@ static int read_members(edge_call *c, buf *json, buf *text, sv_error *err)
     return json->failed ? json->error : 0;
 }
 
-/* The request, borrowed from the edge's arena; its text is appended to `text`. */
-static int read_request(edge_call *c, workspace_chat_req *ret, buf *text, sv_error *err)
+/* The request, borrowed from the edge's arena; its text and images are appended. */
+static int read_request(edge_call *c, workspace_chat_req *ret, buf *text, buf *images,
+                        sv_error *err)
 {
     buf *json = &c->e->text, *packed = &c->e->packed;
     buf_reset(json, json->cap);
     buf_reset(packed, packed->cap);
-    int rc = read_members(c, json, text, err);
+    int rc = read_members(c, json, text, images, err);
     if (rc == 0) rc = message_from_json(&workspace_chat_req_msg, buf_str(json), packed, err);
     if (rc) return rc;
     char *kept = arena_copy(&c->e->arena, buf_str(packed));
@@ -112,10 +131,16 @@ static void talk(edge_call *c, bool stream)
     workspace_chat_req q;
     sv_error err = {.code = 0};
     char via[VIA_BYTES];
-    buf text;
+    buf text, images;
     buf_init(&text, c->x->request->body.n);
-    int rc = read_request(c, &q, &text, &err);
+    buf_init(&images, c->x->request->body.n);
+    int rc = read_request(c, &q, &text, &images, &err);
     if (rc == 0) rc = check_model(c, &q, &err);
+    if (rc == 0 && images.n) {
+        q.text_bytes = (int64_t)text.n;
+        rc = buf_put(&text, images.p, images.n);
+    }
+    buf_free(&images);
     if (rc == 0) {
         if (c->who) q.allowed = c->who->models;
         q.via = api_llm_via(c, via);
@@ -139,16 +164,22 @@ void api_own_chat_stream(edge_call *c)
     talk(c, true);
 }
 
-void api_chat_session(edge_call *c)
+static void look(edge_call *c, const char *target, const sv_message *type)
 {
     void *q;
     sv_error err = {.code = 0};
-    int rc = forward_read(c, &workspace_chat_messages_req_msg, NULL, &q, &err);
+    int rc = forward_read(c, type, NULL, &q, &err);
     if (rc == 0)
-        rc = api_llm_pass(c,
-                          &(sv_request){.target = "workspace.chat_session",
-                                        .type = &workspace_chat_messages_req_msg,
-                                        .body = q},
-                          false, &err);
+        rc = api_llm_pass(c, &(sv_request){.target = target, .type = type, .body = q}, false, &err);
     if (rc) reply_error(c, rc, &err);
+}
+
+void api_chat_session(edge_call *c)
+{
+    look(c, "workspace.chat_session", &workspace_chat_messages_req_msg);
+}
+
+void api_chat_images(edge_call *c)
+{
+    look(c, "workspace.chat_images", &workspace_chat_images_req_msg);
 }

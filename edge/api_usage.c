@@ -8,9 +8,11 @@
 #include "api.h"
 
 #include "error.h"
+#include "fnv.h"
 #include "forward.h"
 #include "message_view.h"
 #include "reply.h"
+#include "uuid.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,6 +39,7 @@ typedef struct usage {
     uint32_t routers[ROUTERS], n_routers, at;
     buf after;
     router_usage_row rows[ROWS_MOST], total;
+    uint64_t seed;            /* names are of clients' making */
     uint32_t n, slots[SLOTS]; /* 1 + index */
 } usage;
 
@@ -67,9 +70,7 @@ static void add(router_usage_row *to, router_usage_row *more)
 
 static int take_row(usage *u, router_usage_row *row, sv_error *err)
 {
-    uint64_t h = 14695981039346656037u;
-    for (uint32_t i = 0; i < row->name.n; i++)
-        h = (h ^ (uint8_t)row->name.p[i]) * 1099511628211u;
+    uint64_t h = fnv_more(u->seed, row->name);
     uint32_t at = (uint32_t)(h ^ h >> 32) % SLOTS;
     while (u->slots[at] && !sv_str_eq(u->rows[u->slots[at] - 1].name, row->name))
         at = (at + 1) % SLOTS;
@@ -109,7 +110,7 @@ static int by_price(const void *a, const void *b)
 
 static void put_cell(buf *out, sv_str s)
 {
-    bool formula = s.n && memchr("=+-@\t\r", s.p[0], 6);
+    bool formula = s.n && memchr("=+-@\t\r\n", s.p[0], 7);
     buf_putc(out, '"');
     if (formula) buf_putc(out, '\''); /* a spreadsheet shows it and does not run it */
     for (uint32_t i = 0; i < s.n; i++) {
@@ -305,6 +306,7 @@ static usage *usage_new(const router_usage_req *q, usage_form form)
     usage *u = calloc(1, sizeof *u);
     if (u == NULL) return NULL;
     u->form = form;
+    uuid_random(&u->seed, sizeof u->seed);
     u->request = *q;
     if (u->request.by.n == 0) u->request.by = sv_cstr("day");
     arena_init(&u->names, NAME_ARENA);

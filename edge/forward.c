@@ -8,6 +8,7 @@
 #include "json_scan.h"
 #include "message_view.h"
 #include "reply.h"
+#include "seal.h"
 #include "session_cookie.h"
 #include "utf8.h"
 
@@ -301,12 +302,25 @@ static void on_done(void *arg, sv_stream *s, int code, const sv_item *item, cons
     forward_answer(c, s, code, item, err, c->route->reply, c->route->status);
 }
 
+/* Passwords and keys that were passed on do not stay in what the edge has read and written of them. */
+static void forget_secrets(edge_call *c, const void *body)
+{
+    sv_str read = c->x->request->body;
+    if (!message_wipe(c->route->request, body)) return;
+    seal_wipe(c->e->text.p, c->e->text.n);
+    seal_wipe(c->e->packed.p, c->e->packed.n);
+    if (read.n) seal_wipe((char *)(uintptr_t)read.p, read.n);
+}
+
 void api_forward(edge_call *c)
 {
     static const sv_events events = {.done = on_done};
     void *body;
     sv_error err = {.code = 0};
     int rc = forward_read(c, c->route->request, NULL, &body, &err);
-    if (rc == 0) rc = forward_send(c, c->route->target, c->route->request, body, &events, &err);
+    if (rc == 0) {
+        rc = forward_send(c, c->route->target, c->route->request, body, &events, &err);
+        forget_secrets(c, body);
+    }
     if (rc) reply_error(c, rc, &err);
 }

@@ -17,7 +17,8 @@ typedef struct endpoint_row {
     const char *name;
     const char *needs; /* the member without which it is nothing */
     bool list;         /* that one is an array, not just anything */
-    bool streams, default_stream;
+    bool streams;
+    bool ollamas; /* streams unless told otherwise, and has the temperature among its options */
 } endpoint_row;
 
 static const endpoint_row rows[MODEL_ENDPOINTS] = {
@@ -27,6 +28,7 @@ static const endpoint_row rows[MODEL_ENDPOINTS] = {
     [MODEL_MESSAGES] = {"messages", "messages", true, true, false},
     [MODEL_COUNT_TOKENS] = {"count_tokens", "messages", true, false, false},
     [MODEL_OLLAMA] = {"ollama", "messages", true, true, true},
+    [MODEL_OLLAMA_GENERATE] = {"generate", "prompt", false, true, true},
     [MODEL_OLLAMA_EMBED] = {"ollama_embed", NULL, false, false, false},
     [MODEL_EMBEDDINGS] = {"embeddings", "input", false, false, false},
     [MODEL_MODERATIONS] = {"moderations", "input", false, false, false},
@@ -208,7 +210,7 @@ static int read_body(const endpoint_row *e, model_request *m, sv_error *err)
         return sv_fail(err, SV_E_MISSING_FIELD, e->needs, "\"%s\" is missing.", e->needs);
     if (e->list && f.needed.type != JSON_ARRAY)
         return sv_fail(err, SV_E_WRONG_TYPE, e->needs, "\"%s\" must be an array.", e->needs);
-    m->req.stream = e->default_stream;
+    m->req.stream = e->ollamas;
     if ((rc = read_flag(f.stream, "stream", &m->req.stream, err))) return rc;
     if (m->req.stream && !e->streams)
         return sv_fail(err, SV_E_INVALID, "stream", "This endpoint does not stream.");
@@ -220,6 +222,7 @@ static int read_body(const endpoint_row *e, model_request *m, sv_error *err)
                        &m->req.include_usage, err);
         if (rc) return rc;
     }
+    if (e->ollamas) f.temperature = json_get(json_get(root, "options"), "temperature");
     m->zero_temperature =
         f.temperature.type == JSON_NUMBER && json_number(f.temperature, &t) == 0 && t == 0;
     bool own = f.models.type != JSON_NONE;

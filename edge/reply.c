@@ -321,7 +321,8 @@ void reply_error(edge_call *c, int code, const sv_error *err)
     reply_hints hints = {.retry_after_ms = pause_ms(info, err),
                          .no_retry = (c->openai || c->anthropic || c->ollama) &&
                                      (info->retry == SV_RETRY_NO || (err && err->final)),
-                         .long_pause = code == SV_E_RATE || code == SV_E_LOCKED_OUT,
+                         .long_pause = code == SV_E_RATE || code == SV_E_LOCKED_OUT ||
+                                       code == SV_E_PROVIDER_LIMIT,
                          .authenticate = info->http == 401};
     if (code == SV_E_HTTP_METHOD) {
         const http_request *r = c->x->request;

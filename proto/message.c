@@ -5,6 +5,7 @@
 #include "message.h"
 
 #include "error.h"
+#include "seal.h"
 #include "sv_limits.h"
 #include "skim.h"
 
@@ -444,4 +445,44 @@ int message_encode(const sv_message *m, const void *src, buf *out)
     msgpack_packer_init(&pk, out, write_buf);
     pack_map(&pk, m, src);
     return out->error;
+}
+
+static bool wipe_text(const sv_str *s)
+{
+    if (s->n) seal_wipe((char *)(uintptr_t)s->p, s->n);
+    return s->n > 0;
+}
+
+static bool wipe_field(const sv_field *f, const void *at)
+{
+    const sv_strs *texts = at;
+    const sv_list *list = at;
+    const void *const *one = at;
+    bool secret = f->rules & SV_SECRET, any = false;
+    switch (f->type) {
+    case SV_T_STR:
+    case SV_T_BIN:
+    case SV_T_RAW: return secret && wipe_text(at);
+    case SV_T_STRS:
+        for (uint32_t i = 0; secret && i < texts->n; i++)
+            any |= wipe_text(&texts->items[i]);
+        return any;
+    case SV_T_LIST:
+        for (uint32_t i = 0; i < list->n; i++)
+            any |= message_wipe(f->sub, (const char *)list->items + i * f->sub->size);
+        return any;
+    case SV_T_MSG: return *one && message_wipe(f->sub, *one);
+    case SV_T_BOOL:
+    case SV_T_INT:
+    case SV_T_NUM: break;
+    }
+    return false;
+}
+
+bool message_wipe(const sv_message *m, const void *body)
+{
+    bool any = false;
+    for (size_t i = 0; i < m->n; i++)
+        any |= wipe_field(&m->fields[i], (const char *)body + m->fields[i].offset);
+    return any;
 }

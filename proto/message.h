@@ -68,6 +68,10 @@ int message_decode(const sv_message *m, sv_str bytes, unsigned strict, arena *a,
  */
 int message_encode(const sv_message *m, const void *src, buf *out);
 
+/* Overwrites the secret texts of a decoded message where they lie, which has to be memory of the
+ * caller's. Answers whether there was one. */
+bool message_wipe(const sv_message *m, const void *body);
+
 /* msgpack to JSON text. With a descriptor, secret fields print as "[redacted]"; without one
  * everything prints. `redact_unknown` also hides fields the descriptor does not name. Bytes print
  * as base64. */

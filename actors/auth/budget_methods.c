@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-enum { NAMES = 100 };
+enum { NAMES = 100, LOOK_MS = 2000 };
 
 static const char owner[] = "cache/1.budget_look";
 
@@ -32,13 +32,30 @@ static int act_of(sv_call *call, sv_str org, budget_act **ret)
     return rc;
 }
 
+cache_budget_used *budgets_look(sv_call *call, const sv_str *names, uint32_t n)
+{
+    cache_budget_look_req q = {.names = {(sv_str *)(uintptr_t)names, n}};
+    cache_budget_look_reply reply = {.items = {NULL, 0}};
+    sv_error said = *sv_call_error(call);
+    sv_request r = {
+        .target = owner, .type = &cache_budget_look_req_msg, .body = &q, .ttl_ms = LOOK_MS};
+    sv_stream *s = n ? sv_call_stream(call, &r) : NULL;
+    sv_item item;
+    while (s && sv_next(s, &item))
+        continue;
+    if (s && sv_stream_result(s, &item) == 0)
+        message_decode(&cache_budget_look_reply_msg, item.body, MESSAGE_LENIENT,
+                       sv_call_arena(call), &reply, NULL);
+    sv_stream_close(s);
+    *sv_call_error(call) = said;
+    return reply.items.n == n ? reply.items.items : NULL;
+}
+
 /* What is used of those that are of one subject; without the owner it stays unknown. */
 static void fill_used(sv_call *call, auth_budget *items, uint32_t n)
 {
     sv_str names[NAMES];
     uint32_t at[NAMES], n_names = 0;
-    cache_budget_look_reply reply;
-    sv_error said = *sv_call_error(call);
     char(*text)[BUDGET_NAME + 1] = arena_alloc(sv_call_arena(call), NAMES * sizeof *text);
     for (uint32_t i = 0; text && i < n && n_names < NAMES; i++) {
         auth_budget *b = &items[i];
@@ -50,13 +67,8 @@ static void fill_used(sv_call *call, auth_budget *items, uint32_t n)
         names[n_names] = (sv_str){text[n_names], bytes};
         at[n_names++] = i;
     }
-    if (n_names == 0) return;
-    cache_budget_look_req q = {.names = {names, n_names}};
-    int rc = sv_call_service(call, owner, &cache_budget_look_req_msg, &q,
-                             &cache_budget_look_reply_msg, &reply);
-    *sv_call_error(call) = said;
-    cache_budget_used *used = reply.items.items;
-    for (uint32_t i = 0; rc == 0 && i < n_names && i < reply.items.n; i++)
+    cache_budget_used *used = budgets_look(call, names, n_names);
+    for (uint32_t i = 0; used && i < n_names; i++)
         items[at[i]].used = &used[i];
 }
 

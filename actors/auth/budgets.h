@@ -14,7 +14,7 @@
 
 #include "caller.h"
 
-enum { BUDGETS_MOST = 5000 };
+enum { BUDGETS_MOST = 5000, BUDGETS_LOOK = 128 };
 
 extern const sv_message budget_row_msg;
 extern const store_table auth_budgets_table;
@@ -38,6 +38,10 @@ int budget_some(store_tx *tx, const void *in, void *out);
 /* In a write: the budgets of somebody who is no more; `kind` NULL: all of the organization.
  * `left` (NULL: all): at most so many, and what is left of that number. */
 int budgets_drop(store_tx *tx, sv_str org, const char *kind, sv_str subject, uint32_t *left);
+
+/* On a fiber: what up to BUDGETS_LOOK counters say now, in the order of their names. NULL: their owner
+ * does not answer. */
+cache_budget_used *budgets_look(sv_call *call, const sv_str *names, uint32_t n);
 
 sv_handler auth_budget_set, auth_budget_delete, auth_budget_one, auth_budgets_list;
 

@@ -1,5 +1,7 @@
 /*  provider_methods.c - methods about providers with keys of users' and organizations' own. */
 #include "auth.h"
+#include "budget_name.h"
+#include "budgets.h"
 #include "error.h"
 #include "providers.h"
 
@@ -21,9 +23,28 @@ static int act_of(sv_call *call, sv_str id, bool read, provider_act **ret)
     return rc;
 }
 
+/* What is used of those that have limits. */
+static void fill_used(sv_call *call, auth_provider *items, uint32_t n)
+{
+    sv_str names[AUTH_PAGE];
+    uint32_t at[AUTH_PAGE], n_names = 0;
+    char(*text)[BUDGET_NAME + 1] = arena_alloc(sv_call_arena(call), AUTH_PAGE * sizeof *text);
+    for (uint32_t i = 0; text && i < n && n_names < AUTH_PAGE; i++) {
+        if (items[i].limits == NULL) continue;
+        uint32_t bytes = budget_name_provider(text[n_names], items[i].org, items[i].id);
+        names[n_names] = (sv_str){text[n_names], bytes};
+        at[n_names++] = i;
+    }
+    cache_budget_used *used = budgets_look(call, names, n_names);
+    for (uint32_t i = 0; used && i < n_names; i++)
+        items[at[i]].used = &used[i];
+}
+
 static int answer(sv_call *call, int rc, auth_provider *p)
 {
-    return rc ? rc : sv_reply(call, &(auth_provider_reply){.provider = p});
+    if (rc) return rc;
+    fill_used(call, p, 1);
+    return sv_reply(call, &(auth_provider_reply){.provider = p});
 }
 
 int auth_provider_put_one(sv_call *call, const void *request)
@@ -68,7 +89,13 @@ int auth_providers_list(sv_call *call, const void *request)
     if (!q->who.operator&& r->org.n && !sv_str_is(r->org, q->who.org))
         return sv_fail(sv_call_error(call), SV_E_NOT_FOUND, "org",
                        "Providers are those of the organization you work in: leave this out.");
+    if (!q->who.operator&& r->after.n)
+        return sv_fail(sv_call_error(call), SV_E_INVALID, "after",
+                       "Yours come in one page: leave this out.");
     snprintf(q->org, sizeof q->org, "%.*s", SV_FMT(r->org));
+    q->after = r->after;
     rc = store_read(call, provider_some, q, &page);
-    return rc ? rc : sv_reply(call, &page);
+    if (rc) return rc;
+    fill_used(call, page.providers.items, page.providers.n);
+    return sv_reply(call, &page);
 }

@@ -7,7 +7,13 @@
 
 #include <stdio.h>
 
-enum { DATA_BYTES = 16384, DETAIL = 150, LISTED = 2 * PROVIDERS_MOST };
+enum {
+    DATA_BYTES = 16384,
+    DETAIL = 150,
+    LISTED = 2 * PROVIDERS_MOST,
+    PLACE = 80,      /* in the index, as text */
+    ITEM_BYTES = 700 /* of one in a list, beside its address */
+};
 
 static const char feed_kind[] = "provider", active[] = "active", disabled[] = "disabled";
 
@@ -17,6 +23,17 @@ static int nothing(store_tx *tx)
 }
 
 /* ---- one row ---- */
+
+static auth_provider_limits *limits_of(arena *a, const provider_row *p, bool *ok)
+{
+    if (p->day + p->month + p->minute_requests + p->minute_tokens == 0) return NULL;
+    auth_provider_limits *l = arena_alloc(a, sizeof *l);
+    if (l)
+        *l = (auth_provider_limits){p->day, p->month, p->minute_requests, p->minute_tokens};
+    else
+        *ok = false;
+    return l;
+}
 
 static int show(arena *a, const provider_row *p, auth_provider *ret)
 {
@@ -32,7 +49,8 @@ static int show(arena *a, const provider_row *p, auth_provider *ret)
                            .status = sv_cstr(p->disabled ? disabled : active),
                            .created = p->created,
                            .changed = p->changed,
-                           .creator = auth_kept(a, p->creator, &ok)};
+                           .creator = auth_kept(a, p->creator, &ok),
+                           .limits = limits_of(a, p, &ok)};
     return ok ? 0 : SV_E_NO_MEMORY;
 }
 
@@ -139,10 +157,19 @@ static int set_status(store_tx *tx, sv_str status, provider_row *row)
     return auth_fail(tx, SV_E_INVALID, "status", "The status must be active or disabled.");
 }
 
+static void set_limits(const auth_provider_limits *l, provider_row *row)
+{
+    if (l == NULL) return;
+    row->day = l->day;
+    row->month = l->month;
+    row->minute_requests = l->minute_requests;
+    row->minute_tokens = l->minute_tokens;
+}
+
 static int put_new(store_tx *tx, const provider_act *q, provider_row *row)
 {
     const auth_provider_put_req *s = q->put;
-    member_role role;
+    member_role role = ROLE_NONE;
     *row = (provider_row){.id = s->id,
                           .org = sv_cstr(q->who.org),
                           .user = s->whole_org ? (sv_str){NULL, 0} : sv_cstr(q->who.user),
@@ -155,6 +182,7 @@ static int put_new(store_tx *tx, const provider_act *q, provider_row *row)
                           .creator = sv_cstr(q->who.user),
                           .created = store_now_ms(tx),
                           .changed = store_now_ms(tx)};
+    set_limits(s->limits, row);
     if (q->who.operator)
         return auth_fail(tx, SV_E_NO_CREDENTIALS, NULL,
                          "Providers belong to users: log in as one.");
@@ -175,11 +203,15 @@ static int put_new(store_tx *tx, const provider_act *q, provider_row *row)
 static int put_more(store_tx *tx, const provider_act *q, provider_row *row, const char **ret_what)
 {
     const auth_provider_put_req *s = q->put;
-    member_role role;
+    member_role role = ROLE_NONE;
     int rc = find(tx, q, row, &role);
     if (rc == 0) rc = may_change(tx, &q->who, row->user, role);
     if (rc) return rc;
-    *ret_what = s->sealed.n ? ": another key" : s->status.n ? ": status" : ": name";
+    *ret_what = s->sealed.n   ? ": another key"
+                : s->status.n ? ": status"
+                : s->limits   ? ": limits"
+                              : ": name";
+    set_limits(s->limits, row);
     if (s->name.n) row->name = s->name;
     if (s->sealed.n) {
         row->sealed = s->sealed;
@@ -212,7 +244,7 @@ int provider_put(store_tx *tx, const void *in, void *out)
 int provider_one(store_tx *tx, const void *in, void *out)
 {
     provider_row row;
-    member_role role;
+    member_role role = ROLE_NONE;
     int rc = find(tx, in, &row, &role);
     return rc ? rc : show(store_arena(tx), &row, out);
 }
@@ -222,7 +254,7 @@ int provider_remove(store_tx *tx, const void *in, void *out)
     const provider_act *q = in;
     const auth_provider *gone = out;
     provider_row row;
-    member_role role;
+    member_role role = ROLE_NONE;
     int rc = find(tx, q, &row, &role);
     if (rc == 0) rc = may_change(tx, &q->who, row.user, role);
     if (rc == 0) rc = show(store_arena(tx), &row, out);
@@ -251,37 +283,75 @@ int providers_drop(store_tx *tx, sv_str org, sv_str user, uint32_t *left)
     return rc;
 }
 
-/* Those of one owner: the organization (user empty), a member, or everybody there. */
-static int collect(store_tx *tx, const provider_row *like, uint32_t n, auth_providers_reply *page,
-                   uint32_t most)
+/* Those of one owner: the organization (user empty) or a member. */
+static int collect(store_tx *tx, const provider_row *like, auth_providers_reply *page)
 {
     provider_row row;
-    store_range range = auth_same(&auth_providers_table, "by_name", like, n, most);
+    store_range range = auth_same(&auth_providers_table, "by_name", like, 2, PROVIDERS_MOST);
     store_scan *scan;
     auth_provider *items = page->providers.items;
     int rc = store_scan_open(tx, &range, &scan);
     if (rc) return rc;
-    while (rc == 0 && page->providers.n < most && store_scan_next(scan, &row))
+    while (rc == 0 && page->providers.n < LISTED && store_scan_next(scan, &row))
         rc = show(store_arena(tx), &row, &items[page->providers.n++]);
     if (rc == 0) rc = store_scan_result(scan);
     store_scan_close(scan);
     return rc;
 }
 
+/* Everybody's there, for the operator. */
+static int collect_page(store_tx *tx, const provider_act *q, auth_providers_reply *page)
+{
+    provider_row row, low = {.org = sv_cstr(q->org)};
+    store_range range = {.table = &auth_providers_table,
+                         .index = "by_name",
+                         .low = &low,
+                         .high = &low,
+                         .low_n = 1,
+                         .high_n = 1};
+    const char *slash = q->after.n ? memchr(q->after.p, '/', q->after.n) : NULL;
+    auth_provider *items = page->providers.items;
+    store_scan *scan;
+    size_t bytes = 0;
+    bool ok = true;
+    if (slash) {
+        low.user = (sv_str){q->after.p, (uint32_t)(slash - q->after.p)};
+        low.name = (sv_str){slash + 1, q->after.n - low.user.n - 1};
+        range.low_n = 3;
+    }
+    int rc = store_scan_open(tx, &range, &scan);
+    if (rc) return rc;
+    while (rc == 0 && store_scan_next(scan, &row)) {
+        if (slash && sv_str_eq(row.user, low.user) && sv_str_eq(row.name, low.name)) continue;
+        if (page->providers.n == AUTH_PAGE || bytes > AUTH_PAGE_BYTES) {
+            const auth_provider *last = &items[page->providers.n - 1];
+            char at[PLACE];
+            snprintf(at, sizeof at, "%.*s/%.*s", SV_FMT(last->user), SV_FMT(last->name));
+            page->next = auth_kept(store_arena(tx), sv_cstr(at), &ok);
+            break;
+        }
+        bytes += ITEM_BYTES + row.base_url.n;
+        rc = show(store_arena(tx), &row, &items[page->providers.n++]);
+    }
+    if (rc == 0) rc = store_scan_result(scan);
+    store_scan_close(scan);
+    return ok ? rc : SV_E_NO_MEMORY;
+}
+
 int provider_some(store_tx *tx, const void *in, void *out)
 {
     const provider_act *q = in;
     auth_providers_reply *page = out;
-    provider_row like = {.org = sv_cstr(q->who.operator? q->org : q->who.org)};
-    member_role role;
+    provider_row like = {.org = sv_cstr(q->who.org)};
+    member_role role = ROLE_NONE;
     uint32_t most = q->who.operator? AUTH_PAGE : LISTED;
     *page = (auth_providers_reply){
         .providers = {arena_alloc(store_arena(tx), most * sizeof(auth_provider)), 0}};
     if (page->providers.items == NULL) return SV_E_NO_MEMORY;
-    if (q->who.operator) return collect(tx, &like, 1, page, most);
+    if (q->who.operator) return collect_page(tx, q, page);
     int rc = role_in(tx, &q->who, like.org, &role);
     if (rc || role == ROLE_NONE) return rc;
-    rc = collect(tx, &like, 2, page, most);
+    rc = collect(tx, &like, page);
     like.user = sv_cstr(q->who.user);
-    return rc ? rc : collect(tx, &like, 2, page, most);
+    return rc ? rc : collect(tx, &like, page);
 }

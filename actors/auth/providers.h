@@ -23,6 +23,7 @@ typedef struct provider_act {
     auth_caller who;
     const auth_provider_put_req *put;
     char org[AUTH_ID + 1]; /* of a list */
+    sv_str after;          /* of a list: USER/NAME of the last one of the page before */
     char id[AUTH_ID + 1];
 } provider_act;
 

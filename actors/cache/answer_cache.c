@@ -299,6 +299,8 @@ int answer_cache_start(sv_process *p, answer_cache **ret, sv_error *err)
     c->process = p;
     c->loop = sv_loop(p);
     c->well = true;
+    c->since = answer_cache_now(c);
+    c->log = strcmp(config_str(set, "router.log_requests"), "on") == 0;
     c->answer_bytes = (size_t)config_int(set, "router.answer_bytes");
     answers_init(&c->answers, &limits);
     flights_init(&c->flights, &cache_flight_ops, (size_t)config_int(set, "cache.entry_bytes"));
@@ -366,7 +368,9 @@ void answer_cache_count(answer_cache *c, sv_str org, sv_str model, tally_outcome
 {
     static const char *const words[] = {"hit", "shared", "miss", "semantic"};
     metric_add(metric_get(M_CACHE_REQUESTS, &words[o]), 1);
-    if (o != TALLY_MISS) metric_add(metric_one(M_CACHE_SAVED_TOKENS), (uint64_t)tokens);
-    c->meant += o == TALLY_MEANT;
-    tally_add(&c->tally, org, model, o == TALLY_MEANT ? TALLY_HIT : o, tokens, price);
+    if (o != TALLY_MISS) {
+        metric_add(metric_one(M_CACHE_SAVED_TOKENS), (uint64_t)tokens);
+        metric_add(metric_one(M_CACHE_SAVED_MICRO), (uint64_t)price);
+    }
+    tally_add(&c->tally, org, model, o, tokens, price);
 }

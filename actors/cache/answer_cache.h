@@ -30,7 +30,8 @@ typedef struct answer_cache {
     char generation[CACHE_KEY + 1];
     size_t answer_bytes; /* most that a router answers */
     tally tally;
-    uint64_t meant; /* hits of the same meaning */
+    int64_t since; /* Unix ms: what it tells is from then on */
+    bool log;      /* a line for each request that it answers */
     /* the disk */
     bool well;   /* it takes what is to be kept */
     bool warned; /* that it does not */
@@ -54,6 +55,7 @@ void answer_cache_keep(answer_cache *c, const answer_info *info, const answer_me
 answer_bytes *answer_cache_bytes(answer_cache *c, answer *r);
 /* On a fiber: removes from the disk what is gone from the table. */
 int answer_cache_forget(answer_cache *c, sv_call *call);
+/* A request was answered; `tokens` and `price` are those of the model's answer. */
 void answer_cache_count(answer_cache *c, sv_str org, sv_str model, tally_outcome o, int64_t tokens,
                         int64_t price);
 

@@ -58,7 +58,7 @@ sv_str answer_body(const answer_bytes *b)
 /* What it takes of the disk: its row and chunks are counted too. */
 static uint64_t weight(const answer *r)
 {
-    return (uint64_t)r->info.size + ROW_BYTES;
+    return (uint64_t)r->info.size + (uint64_t)r->info.meant + ROW_BYTES;
 }
 
 void answers_init(answers *a, const answers_limits *limits)

@@ -42,7 +42,8 @@ typedef struct answer_info {
     sv_str org, user; /* user: whose alone it is; empty: the organization's */
     sv_str model, asked, task;
     bool stream;
-    int64_t size; /* bytes in all */
+    int64_t size;  /* bytes in all ... */
+    int64_t meant; /* ... and those that say what its question meant */
     int64_t created, expires, used, hits;
     int64_t tokens, price; /* that a hit saves */
 } answer_info;

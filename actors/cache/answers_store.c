@@ -120,6 +120,7 @@ int answer_store_page(store_tx *tx, const void *in, void *out)
                          .task = row.task,
                          .stream = row.stream,
                          .size = row.size,
+                         .meant = (int64_t)(row.bucket.n + row.vector.n),
                          .created = row.created,
                          .expires = row.expires,
                          .used = row.used,

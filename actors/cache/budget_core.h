@@ -28,9 +28,10 @@
 #include "sv_types.h"
 
 enum {
-    BUDGET_LIFE_MS = 10000,    /* of a lease without a word from its client */
-    BUDGET_HEIR_MS = 3000,     /* more than routers use a lease without an owner */
-    BUDGET_PART = 16,          /* of what is left, granted beyond what is needed at once */
+    BUDGET_LIFE_MS = 10000, /* of a lease without a word from its client */
+    BUDGET_HEIR_MS =
+        2000,         /* more than routers use a lease without an owner, several of their asks */
+    BUDGET_PART = 16, /* of what is left, granted beyond what is needed at once */
     BUDGET_FORGET_MS = 65000,  /* after a client's last word: what it said fills no minute */
     BUDGET_CLIENT_KEPT_H = 48, /* a client's totals on disk after the last change */
     BUDGET_ITEMS = 48,         /* in a message */

@@ -380,6 +380,24 @@ static rider *other_than(flight *f, const rider *not_him)
     return r && r == not_him ? TAILQ_NEXT(r, link) : r;
 }
 
+/* True: others than those of the leader's name ask again. */
+static bool others_ask(flight *f, int code, const sv_error *err)
+{
+    const flight_ops *ops = f->in->ops;
+    rider *r, *next;
+    bool others = false;
+    TAILQ_FOREACH(r, &f->riders, link)
+    others = others || !ops->same_name(f, r);
+    if (!others) return false;
+    f->restarted = true;
+    for (r = TAILQ_FIRST(&f->riders); r; r = next) {
+        next = TAILQ_NEXT(r, link);
+        if (ops->same_name(f, r)) refuse(r, code, err);
+    }
+    next_leader(f, TAILQ_FIRST(&f->riders));
+    return true;
+}
+
 /* Nothing has come. True: that is seen to. */
 static bool replaced(flight *f, int code, const sv_error *err)
 {
@@ -389,8 +407,10 @@ static bool replaced(flight *f, int code, const sv_error *err)
         next_leader(f, TAILQ_FIRST(&f->riders));
         return true;
     }
+    if (f->restarted) return false;
+    if (!is_lost(code)) return others_ask(f, code, err);
     rider *r = other_than(f, former);
-    if (!is_lost(code) || f->restarted || r == NULL) return false;
+    if (r == NULL) return false;
     f->restarted = true;
     if (former) former->shared = true;
     f->lead = NULL;
@@ -418,6 +438,21 @@ void flight_done(flight *f, int code, sv_str body, sv_str attachment, const sv_e
     unlist(f);
     if (f->keep && f->base == 0 && f->copy.n <= f->in->most) f->in->ops->landed(f);
     pump_all(f);
+}
+
+bool flight_split(flight *f, rider_list *others)
+{
+    rider *r, *next;
+    TAILQ_INIT(others);
+    for (r = TAILQ_FIRST(&f->riders); r; r = next) {
+        next = TAILQ_NEXT(r, link);
+        if (r == f->lead || f->in->ops->same_name(f, r)) continue;
+        TAILQ_REMOVE(&f->riders, r, link);
+        TAILQ_INSERT_TAIL(others, r, link);
+    }
+    bool some = !TAILQ_EMPTY(&f->riders);
+    settle(f);
+    return some;
 }
 
 void flight_doom(flight *f)

@@ -11,7 +11,8 @@
  *  ends before anything came:
  *    - with a refusal of the leader (no budget, not allowed, out of time): he gets it, and the next leads;
  *    - because the router is lost: another rider leads, once;
- *    - with any other failure: all get it.
+ *    - with any other failure: the leader gets it, and whoever asks in the same name; somebody else leads
+ *      then, once, because it may be the failure of a provider that only that name has. All get the next.
  *  When something has come all get the failure behind it.
  *
  *  Nothing here knows the bus: flight_ops does what is to be done.
@@ -52,6 +53,8 @@ typedef struct flight_ops {
     /* The last: r is gone after it. `reply`: a stream's end, or a plain answer with its bytes. */
     void (*reply)(rider *r, sv_str bytes);
     void (*refuse)(rider *r, int code, const sv_error *err);
+    /* Does he ask in the name in which the call was made, also when its leader has left? */
+    bool (*same_name)(const flight *f, const rider *r);
     /* The answer came to its end, and all of it is in f->copy. */
     void (*landed)(flight *f);
 } flight_ops;
@@ -118,6 +121,11 @@ void flight_drained(rider *r);
 /* From the call. `body`: of a stream's first item the head, later bytes. */
 void flight_item(flight *f, sv_str body, sv_str attachment);
 void flight_done(flight *f, int code, sv_str body, sv_str attachment, const sv_error *err);
+
+/* Before anything has come: what comes is for those alone who ask in the leader's name. The others are
+ * nobody's then: each for flight_start() or flight_join() elsewhere. False: none is left, and the
+ * flight is gone. */
+bool flight_split(flight *f, rider_list *others);
 
 /* What is under way will not be kept, and takes no more riders. */
 void flight_doom(flight *f);

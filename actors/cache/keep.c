@@ -1,5 +1,5 @@
 /*  keep.c - rules of cache.task_keep, and the routing's generation from the configuration as it is
- *  shown: numbers only say how long and how much. */
+ *  shown: numbers only say how long and how much, and some settings only what is told of it. */
 #include "keep.h"
 
 #include "error.h"
@@ -131,9 +131,12 @@ int meaning_rules_read(const config *c, meaning_rules *ret, sv_error *err)
 static bool decides(const setting *s)
 {
     static const char prefix[] = "router.";
+    static const char *const says[] = {"router.prices", "router.log_requests",
+                                       "router.keep_decisions"};
+    for (size_t i = 0; i < sizeof says / sizeof *says; i++)
+        if (strcmp(s->key, says[i]) == 0) return false;
     return strncmp(s->key, prefix, sizeof prefix - 1) == 0 && strchr(s->key, '[') == NULL &&
-           s->type != SETTING_INT && s->type != SETTING_MS && s->type != SETTING_BYTES &&
-           strcmp(s->key, "router.prices") != 0;
+           s->type != SETTING_INT && s->type != SETTING_MS && s->type != SETTING_BYTES;
 }
 
 int keep_generation(const config *c, char ret[CACHE_KEY + 1])

@@ -100,6 +100,7 @@ static void add_model(cache_model_stat *rows, uint32_t *n, uint32_t most, const 
         return;
     }
     rows[i].hits += m->hits;
+    rows[i].semantic += m->semantic;
     rows[i].shared += m->shared;
     rows[i].misses += m->misses;
     rows[i].tokens += m->tokens;
@@ -117,6 +118,7 @@ static int by_tokens(const void *a, const void *b)
 static void add_sums(cache_stats_reply *to, const cache_stats_reply *more)
 {
     to->instances += more->instances;
+    if (more->since && more->since < to->since) to->since = more->since;
     to->away += more->away;
     to->hits += more->hits;
     to->semantic += more->semantic;
@@ -140,6 +142,7 @@ static void own_figures(const answer_cache *c, bool all, cache_stats_reply *ret)
     const answers_figures *f = &c->answers.figures;
     flight *i;
     ret->instances = 1;
+    ret->since = c->since;
     if (!all) return;
     ret->answers = (int64_t)f->answers;
     ret->bytes = (int64_t)f->bytes;
@@ -148,7 +151,6 @@ static void own_figures(const answer_cache *c, bool all, cache_stats_reply *ret)
     ret->expired = (int64_t)f->expired;
     ret->cleared = (int64_t)f->cleared;
     ret->not_kept = (int64_t)c->not_kept;
-    ret->semantic = (int64_t)c->meant;
     ret->vector_bytes = (int64_t)c->meanings.bytes;
     TAILQ_FOREACH(i, &c->flights.all, link)
     ret->under_way += i->running;
@@ -160,14 +162,16 @@ static void own_models(const answer_cache *c, const answers_filter *f, cache_sta
     for (uint32_t i = 0; i <= TALLY_MOST; i++) {
         const tally_row *t = &c->tally.rows[i];
         cache_model_stat m = {.org = sv_cstr(t->org ? t->org : ""),
-                              .model = sv_cstr(t->model ? t->model : "_other"),
-                              .hits = t->count[TALLY_HIT],
+                              .model = sv_cstr(t->model ? t->model : TALLY_OTHER),
+                              .hits = t->count[TALLY_HIT] + t->count[TALLY_MEANT],
+                              .semantic = t->count[TALLY_MEANT],
                               .shared = t->count[TALLY_SHARED],
                               .misses = t->count[TALLY_MISS],
                               .tokens = t->tokens,
                               .price = t->price};
         if (m.hits + m.shared + m.misses == 0 || !shown(f, &m)) continue;
         ret->hits += m.hits;
+        ret->semantic += m.semantic;
         ret->shared += m.shared;
         ret->misses += m.misses;
         ret->tokens += m.tokens;

@@ -60,8 +60,9 @@ static void look_at_choices(json_value choices, chunk *ret)
                 look_at_message(v, ret);
             } else if (sv_str_is(key, "text")) {
                 look_at_text(v, ret);
-            } else if (sv_str_is(key, "finish_reason") && v.type == JSON_STRING) {
+            } else if (sv_str_is(key, "finish_reason") && v.type == JSON_STRING && v.raw.n > 2) {
                 if (!ret->finished) ret->why = finish_of(v);
+                if (ret->failed.n == 0 && json_string_is(v, "error")) ret->failed = choice.raw;
                 ret->finished = ended = true;
             } else if (sv_str_is(key, "index") && v.type == JSON_NUMBER) {
                 json_int(v, &index);
@@ -108,34 +109,6 @@ chunk answer_chunk(sv_str json)
     while (n > 0 && (json.p[n - 1] == ' ' || json.p[n - 1] == '\t'))
         n--;
     return n > 0 && json.p[n - 1] == '}' ? answer_whole(json) : (chunk){0};
-}
-
-static int64_t count(json_value object, const char *key)
-{
-    int64_t n = 0;
-    json_value v = json_get(object, key);
-    if (v.type != JSON_NUMBER || json_int(v, &n) || n < 0 || n > 9007199254740991) return 0;
-    return n;
-}
-
-static int64_t at_most(int64_t n, int64_t limit)
-{
-    return n < limit ? n : limit;
-}
-
-void answer_tokens(json_value usage, tokens *ret)
-{
-    if (usage.type != JSON_OBJECT) return;
-    ret->known = true;
-    ret->prompt = count(usage, "prompt_tokens");
-    ret->completion = count(usage, "completion_tokens");
-    ret->cached =
-        at_most(count(json_get(usage, "prompt_tokens_details"), "cached_tokens"), ret->prompt);
-    ret->cache_write =
-        at_most(count(json_get(usage, "prompt_tokens_details"), "cache_write_tokens"),
-                ret->prompt - ret->cached);
-    ret->reasoning = at_most(
-        count(json_get(usage, "completion_tokens_details"), "reasoning_tokens"), ret->completion);
 }
 
 void answer_put_usage(buf *out, const char *id, sv_str model, int64_t created, const tokens *t)

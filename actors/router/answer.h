@@ -24,11 +24,10 @@ typedef struct chunk {
     json_value id, model;
     json_value error; /* JSON_NONE unless there is one that is not null */
     json_value usage; /* JSON_NONE unless it is an object */
+    sv_str failed;    /* the first choice that ends with "error", OpenRouter's word; else empty */
 } chunk;
 
 chunk answer_chunk(sv_str json);
-/* Reads a usage object; what is missing, negative or absurd counts as 0. */
-void answer_tokens(json_value usage, tokens *ret);
 /* A plain answer: the same of its messages, with its usage. */
 chunk answer_whole(sv_str json);
 /* The chunk with the usage of a stream whose provider has not sent one. */

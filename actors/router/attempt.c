@@ -14,6 +14,7 @@ const char *attempt_outcome(int code)
     case SV_E_PROVIDER_TOO_LARGE: return "too_large";
     case SV_E_PROVIDER_REFUSED: return "refused";
     case SV_E_PROVIDER_GARBAGE: return "bad_answer";
+    case SV_E_PROVIDER_LIMIT: return "limited";
     default: return "failed";
     }
 }

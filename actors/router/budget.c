@@ -26,35 +26,40 @@ enum {
     RENEW_MS = 400,
     TICK_MS = 200,
     ASK_MS = 300,
-    AGAIN_MS = 100, /* after an ask that failed */
-    IDLE_MS = 2000, /* then what is left of a lease goes back */
     FORGET_MS = 600000,
     REPLY_BYTES = 65536
 };
-#define GOOD_US 1500000ULL
+
+#define NEED_MOST (1LL << 48) /* of one call: sums of all under way stay far from the end */
 
 static const char owner_reserve[] = "cache/1.budget_reserve",
                   owner_settle[] = "cache/1.budget_settle";
 
+/* One account of a hold. The request itself is used at once where all models count, and held where it is
+ * not known yet whether that model is called. */
+typedef struct held {
+    account *a;
+    int share;
+    int64_t need[MEASURES];
+    int64_t covered; /* of one that waits: the first ask of the account that speaks for it */
+} held;
+
 struct budget_hold {
     budgets *b;
-    int64_t need[MEASURES];
     uint32_t n;
-    account *of[BUDGET_RULES];
+    held of[];
 };
 
 typedef struct waiting {
     ring_link link;
     budgets *b;
     budget_wait *w;
-    budget_ask ask;    /* its texts, where the definitions are not known yet, in `text` */
+    budget_ask ask;
     budget_hold *hold; /* NULL: the definitions are waited for */
-    int64_t covered[BUDGET_RULES]; /* the first ask of each account that speaks for this one */
     uint64_t until_us;
     bool over; /* `code` says how; it is in that ring */
     int code;
     sv_error err;
-    char *text;
 } waiting;
 
 typedef struct ask {
@@ -109,6 +114,12 @@ static void account_free(budgets *b, account *a)
     free(a);
 }
 
+/* All it knows has been told. */
+static bool is_idle(const account *a)
+{
+    return a->refs == 0 && !a->asking && !ring_has(&a->active);
+}
+
 /* Those not used for longest: what they have said is known, and their next life begins at nothing. */
 static bool forget_some(budgets *b, uint64_t now_us, bool at_once)
 {
@@ -117,7 +128,7 @@ static bool forget_some(budgets *b, uint64_t now_us, bool at_once)
     for (int i = 0; i < 8 && at != &b->by_use; i++) {
         account *a = member_of(account, by_use, at);
         at = at->next;
-        if (a->refs || a->asking || ring_has(&a->active)) continue;
+        if (!is_idle(a)) continue;
         if (!at_once && now_us - a->used_us < FORGET_MS * 1000ULL) break;
         account_free(b, a);
         any = true;
@@ -129,6 +140,10 @@ static account *account_of(budgets *b, sv_str name, uint64_t now_us)
 {
     named *m = name_table_find(&b->names, name);
     account *a = m ? member_of(account, name, m) : NULL;
+    if (a && is_idle(a) && now_us - a->used_us >= FORGET_MS * 1000ULL) {
+        account_free(b, a); /* its owner forgets as well, and would count its totals anew */
+        a = NULL;
+    }
     if (a == NULL) {
         uint64_t id;
         forget_some(b, now_us, b->names.n >= ACCOUNTS);
@@ -165,21 +180,6 @@ static void use(budgets *b, account *a, int m, int64_t n, uint64_t now_us)
 
 static void serve(budgets *b);
 
-/* What an ask says of one measure. What it gives back is given up here and now. */
-static void say(budgets *b, account *a, int m, cache_budget_ask *q, uint64_t now_us)
-{
-    bool idle = now_us - a->used_us > IDLE_MS * 1000ULL || b->draining;
-    int64_t busy = account_cap(a->used[m] + a->held[m]);
-    if (!account_limited(a, m) || idle || now_us >= a->good_until_us || a->line[m] < busy)
-        a->line[m] = busy;
-    q->used = a->used[m];
-    q->line = a->line[m];
-    q->need = account_cap(busy + a->waiting[m]);
-    q->want = q->need;
-    if (!idle) q->want = account_cap(q->need + AHEAD * a->last[m]);
-    q->recent = account_recent(a, m, now_us);
-}
-
 typedef struct item_asks {
     cache_budget_ask of[MEASURES];
 } item_asks;
@@ -189,7 +189,7 @@ static void put_item(budgets *b, ask *k, account *a, cache_budget_item *i, item_
 {
     *of = (item_asks){.of = {{.used = 0}}};
     for (int m = 0; m < MEASURES; m++)
-        if (m == MONEY || account_limited(a, m)) say(b, a, m, &of->of[m], now_us);
+        if (m == MONEY || account_limited(a, m)) account_say(a, m, b->draining, &of->of[m], now_us);
     *i = (cache_budget_item){.name = {a->name.name, a->name.n},
                              .client = a->client,
                              .sequence = ++a->sequence,
@@ -208,29 +208,6 @@ static void put_item(budgets *b, ask *k, account *a, cache_budget_item *i, item_
     k->of[k->n++] = a;
 }
 
-static void take_grant(account *a, const cache_budget_grant *g, const int64_t used[MEASURES],
-                       uint64_t sent_us, uint64_t now_us)
-{
-    if (g->stale) return;
-    a->line[MONEY] = g->money;
-    if (account_limited(a, REQUESTS)) a->line[REQUESTS] = g->requests;
-    if (account_limited(a, TOKENS)) a->line[TOKENS] = g->tokens;
-    memcpy(a->told, used, sizeof a->told);
-    a->good_until_us = sent_us + GOOD_US;
-    if (g->wait_ms) { /* it does not know enough to refuse anything; until then it is told more */
-        uint64_t ms = g->wait_ms < AGAIN_MS ? (uint64_t)g->wait_ms : AGAIN_MS;
-        a->not_before_us = now_us + ms * 1000;
-        return;
-    }
-    static const char *const periods[] = {"day", "month", "total"};
-    a->short_of = NULL;
-    for (size_t i = 0; i < sizeof periods / sizeof *periods; i++)
-        if (sv_str_is(g->money_short, periods[i])) a->short_of = periods[i];
-    a->until = g->until;
-    a->wait_ms = (uint32_t)(g->requests_ms > g->tokens_ms ? g->requests_ms : g->tokens_ms);
-    a->answered = a->sequence;
-}
-
 static void ask_over(ask *k, int code, const cache_budget_reply *reply)
 {
     budgets *b = k->b;
@@ -244,13 +221,16 @@ static void ask_over(ask *k, int code, const cache_budget_reply *reply)
     for (uint32_t i = 0; i < k->n; i++) {
         account *a = k->of[i];
         a->asking = false;
-        if (code == 0 && i < reply->items.n)
-            take_grant(a, &g[i], k->used[i], k->sent_us, now_us);
-        else
+        if (code == 0 && i < reply->items.n) {
+            account_granted(a, &g[i], k->used[i], k->sent_us, now_us);
+        } else {
+            a->due = true; /* an owner that starts hears of all soon */
             a->not_before_us = now_us + AGAIN_MS * 1000;
+        }
     }
     ring_unlink(&k->link);
     free(k);
+    if (code) arm(b, AGAIN_MS);
     serve(b);
 }
 
@@ -325,51 +305,92 @@ static void end_late(budgets *b, uint64_t now_us)
 
 /* ---- holds ---- */
 
+static void hold_free(budget_hold *h)
+{
+    for (uint32_t i = 0; i < h->n; i++)
+        h->of[i].a->refs--;
+    free(h);
+}
+
+static int check_price(const budget_hold *h, const budget_ask *q, sv_error *err)
+{
+    for (uint32_t i = 0; q->unpriced && i < h->n; i++) {
+        const account *a = h->of[i].a;
+        if (account_limited(a, MONEY))
+            return budget_refuse_unpriced((sv_str){a->name.name, a->name.n}, err);
+    }
+    return 0;
+}
+
+static int64_t need_of(int64_t n)
+{
+    return n < 0 ? 0 : n < NEED_MOST ? n : NEED_MOST;
+}
+
+static bool hold_add(budget_hold *h, sv_str counter, const budget_caps *caps, const budget_ask *q,
+                     int share, uint64_t now_us)
+{
+    account *a = account_of(h->b, counter, now_us);
+    if (a == NULL) return false;
+    if (memcmp(&a->caps, caps, sizeof *caps) != 0) a->good_until_us = 0; /* of other limits */
+    a->caps = *caps;
+    a->refs++;
+    held *e = &h->of[h->n++];
+    int64_t micro = share < 0 ? q->micro : q->shares[share].micro;
+    int64_t used = share < 0 ? q->tokens : q->shares[share].tokens;
+    *e = (held){.a = a, .share = share};
+    e->need[MONEY] = need_of(micro);
+    e->need[REQUESTS] = !q->further;
+    e->need[TOKENS] = need_of(used);
+    return true;
+}
+
+static budget_who who_of(const budget_ask *q)
+{
+    return (budget_who){q->org, q->user, q->key, q->shares, q->n_shares};
+}
+
 static budget_hold *hold_new(budgets *b, const budget_ask *q, const budget_found *found,
                              uint64_t now_us, sv_error *err)
 {
-    budget_who who = {q->org, q->user, q->key, q->model};
-    budget_hold *h = calloc(1, sizeof *h);
+    budget_who who = who_of(q);
+    budget_hold *h = calloc(1, sizeof *h + (found->n + 1) * sizeof *h->of);
     if (h == NULL) {
         sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
         return NULL;
     }
     h->b = b;
-    h->need[MONEY] = account_cap(q->micro > 0 ? q->micro : 0);
-    h->need[REQUESTS] = 1;
-    h->need[TOKENS] = account_cap(q->tokens > 0 ? q->tokens : 0);
-    for (uint32_t i = 0; i < found->n; i++) {
+    bool ok = q->one == NULL || hold_add(h, q->one->counter, &q->one->caps, q, -1, now_us);
+    for (uint32_t i = 0; ok && i < found->n; i++) {
         char name[BUDGET_NAME + 1];
         uint32_t n = budget_rule_counter(found->rules[i], &who, name);
-        account *a = account_of(b, (sv_str){name, n}, now_us);
-        if (a == NULL) {
-            while (h->n > 0)
-                h->of[--h->n]->refs--;
-            free(h);
-            sv_fail(err, SV_E_OVERLOADED, NULL, "There are too many budgets in use.");
-            return NULL;
-        }
-        const budget_caps *caps = budget_rule_caps(found->rules[i]);
-        if (memcmp(&a->caps, caps, sizeof *caps) != 0) a->good_until_us = 0; /* of other limits */
-        a->caps = *caps;
-        a->refs++;
-        h->of[h->n++] = a;
+        ok = hold_add(h, (sv_str){name, n}, budget_rule_caps(found->rules[i]), q, found->shares[i],
+                      now_us);
     }
-    return h;
+    int rc = ok ? check_price(h, q, err)
+                : sv_fail(err, SV_E_OVERLOADED, NULL, "There are too many budgets in use.");
+    if (rc == 0) return h;
+    hold_free(h);
+    return NULL;
 }
 
-static void hold_free(budget_hold *h)
+static void find(const budgets *b, const budget_ask *q, budget_found *ret)
 {
-    for (uint32_t i = 0; i < h->n; i++)
-        h->of[i]->refs--;
-    free(h);
+    budget_who who = who_of(q);
+    ret->n = 0;
+    if (q->one == NULL) budget_rules_find(b->rules, &who, ret);
 }
 
 static bool can(const budget_hold *h, uint64_t now_us)
 {
     for (uint32_t i = 0; i < h->n; i++)
-        if (!account_has(h->of[i], h->need, now_us)) return false;
+        if (!account_has(h->of[i].a, h->of[i].need, now_us)) return false;
     return true;
+}
+
+static bool is_held(const held *e, int m)
+{
+    return m != REQUESTS || e->share >= 0;
 }
 
 /* Everything it needs is held; a request is used at once. */
@@ -378,12 +399,14 @@ static void enter(budget_hold *h, uint64_t now_us)
     budgets *b = h->b;
     bool ahead = false;
     for (uint32_t i = 0; i < h->n; i++) {
-        account *a = h->of[i];
+        held *e = &h->of[i];
+        account *a = e->a;
         for (int m = 0; m < MEASURES; m++) {
-            if (h->need[m]) a->last[m] = h->need[m];
-            if (m != REQUESTS) a->held[m] += h->need[m];
+            if (e->need[m]) a->last[m] = e->need[m];
+            if (is_held(e, m)) a->held[m] += e->need[m];
         }
-        if (account_limited(a, REQUESTS)) use(b, a, REQUESTS, 1, now_us);
+        if (!is_held(e, REQUESTS) && account_limited(a, REQUESTS))
+            use(b, a, REQUESTS, e->need[REQUESTS], now_us);
         if (a->asking || now_us < a->not_before_us || a->short_of || a->wait_ms) continue;
         if (!account_low(a, MONEY) && !account_low(a, REQUESTS) && !account_low(a, TOKENS))
             continue;
@@ -393,27 +416,41 @@ static void enter(budget_hold *h, uint64_t now_us)
     if (ahead) arm(b, 1);
 }
 
-void budget_settle(budget_hold *h, int64_t micro, int64_t tokens)
+static void settle_one(budgets *b, held *e, const budget_share *part, uint64_t now_us)
 {
+    account *a = e->a;
+    for (int m = 0; m < MEASURES; m++)
+        if (is_held(e, m)) a->held[m] -= e->need[m];
+    use(b, a, MONEY, part->micro > 0 ? part->micro : 0, now_us);
+    if (account_limited(a, TOKENS)) use(b, a, TOKENS, part->tokens > 0 ? part->tokens : 0, now_us);
+    if (part->called && is_held(e, REQUESTS) && account_limited(a, REQUESTS))
+        use(b, a, REQUESTS, e->need[REQUESTS], now_us);
+    activate(b, a);
+}
+
+void budget_settle_shares(budget_hold *h, int64_t micro, int64_t tokens, const budget_share *shares)
+{
+    const budget_share all = {.micro = micro, .tokens = tokens, .called = true};
     if (h == NULL) return;
-    uint64_t now_us = now_of(h->b);
     for (uint32_t i = 0; i < h->n; i++) {
-        account *a = h->of[i];
-        a->held[MONEY] -= h->need[MONEY];
-        a->held[TOKENS] -= h->need[TOKENS];
-        use(h->b, a, MONEY, micro > 0 ? micro : 0, now_us);
-        if (account_limited(a, TOKENS)) use(h->b, a, TOKENS, tokens > 0 ? tokens : 0, now_us);
-        activate(h->b, a);
+        held *e = &h->of[i];
+        settle_one(h->b, e, shares && e->share >= 0 ? &shares[e->share] : &all, now_of(h->b));
     }
     arm(h->b, TICK_MS);
     hold_free(h);
 }
 
-static int refuse(const account *a, sv_error *err)
+void budget_settle(budget_hold *h, int64_t micro, int64_t tokens)
 {
-    if (a->short_of)
-        return budget_refuse_money((sv_str){a->name.name, a->name.n}, a->short_of, a->until, err);
-    return budget_refuse_minute(account_limited(a, TOKENS), a->wait_ms, err);
+    budget_settle_shares(h, micro, tokens, NULL);
+}
+
+static int refuse(const budgets *b, const account *a, sv_error *err)
+{
+    sv_str name = {a->name.name, a->name.n};
+    int64_t now_ms = (int64_t)(loop_unix_us(b->l) / 1000);
+    if (a->short_of) return budget_refuse_money(name, a->short_of, a->until, now_ms, err);
+    return budget_refuse_minute(name, a->short_tokens, a->wait_ms, err);
 }
 
 /* ---- those that wait ---- */
@@ -422,7 +459,7 @@ static void add_needs(budget_hold *h, int sign)
 {
     for (uint32_t i = 0; i < h->n; i++)
         for (int m = 0; m < MEASURES; m++)
-            h->of[i]->waiting[m] += sign * h->need[m];
+            h->of[i].a->waiting[m] += sign * h->of[i].need[m];
 }
 
 /* It does not wait any more; what it needed is not needed now, or is held by others' doing. */
@@ -444,7 +481,6 @@ static void waiting_free(waiting *g)
 {
     ring_unlink(&g->link);
     if (g->hold) hold_free(g->hold);
-    free(g->text);
     free(g);
 }
 
@@ -453,10 +489,14 @@ static int ask_for(waiting *g, uint64_t now_us)
 {
     budget_hold *h = g->hold;
     for (uint32_t i = 0; i < h->n; i++) {
-        account *a = h->of[i];
-        if (account_has(a, h->need, now_us)) continue;
-        bool judged = a->answered >= g->covered[i] && now_us < a->good_until_us;
-        if (judged && (a->short_of || a->wait_ms)) return refuse(a, &g->err);
+        const held *e = &h->of[i];
+        account *a = e->a;
+        if (account_has(a, e->need, now_us)) continue;
+        bool judged = a->answered >= e->covered && now_us < a->good_until_us;
+        if (judged && (a->short_of || a->wait_ms)) {
+            g->w->share = e->share;
+            return refuse(g->b, a, &g->err);
+        }
         want(g->b, a);
     }
     return 0;
@@ -467,12 +507,11 @@ static int begin(waiting *g, sv_error *err)
     budgets *b = g->b;
     uint64_t now_us = now_of(b);
     budget_found found;
-    budget_who who = {g->ask.org, g->ask.user, g->ask.key, g->ask.model};
-    budget_rules_find(b->rules, &who, &found);
+    find(b, &g->ask, &found);
     g->hold = hold_new(b, &g->ask, &found, now_us, err);
     if (g->hold == NULL) return err->code;
     for (uint32_t i = 0; i < g->hold->n; i++)
-        g->covered[i] = g->hold->of[i]->sequence + 1;
+        g->hold->of[i].covered = g->hold->of[i].a->sequence + 1;
     add_needs(g->hold, 1);
     return 0;
 }
@@ -542,21 +581,6 @@ void budget_wait_cancel(budget_wait *w)
     waiting_free(g);
 }
 
-static char *copy_text(budget_ask *q)
-{
-    sv_str *const parts[] = {&q->org, &q->user, &q->key, &q->model};
-    size_t n = 1;
-    for (int i = 0; i < 4; i++)
-        n += parts[i]->n;
-    char *text = malloc(n), *at = text;
-    for (int i = 0; text && i < 4; i++) {
-        if (parts[i]->n) memcpy(at, parts[i]->p, parts[i]->n);
-        parts[i]->p = at;
-        at += parts[i]->n;
-    }
-    return text;
-}
-
 static int wait_for(budgets *b, const budget_ask *q, budget_wait *w, bool known, sv_error *err)
 {
     waiting *g = calloc(1, sizeof *g);
@@ -566,9 +590,8 @@ static int wait_for(budgets *b, const budget_ask *q, budget_wait *w, bool known,
     g->w = w;
     g->ask = *q;
     g->until_us = now_of(b) + ms * 1000ULL;
-    g->text = copy_text(&g->ask);
-    int rc = g->text ? 0 : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
-    if (rc == 0 && known && (rc = begin(g, &g->err)) && err) *err = g->err;
+    int rc = known ? begin(g, &g->err) : 0;
+    if (rc && err) *err = g->err;
     if (rc) {
         waiting_free(g);
         return rc;
@@ -588,13 +611,13 @@ static int wait_for(budgets *b, const budget_ask *q, budget_wait *w, bool known,
 int budget_take(budgets *b, const budget_ask *q, budget_hold **ret, budget_wait *w, sv_error *err)
 {
     budget_found found;
-    budget_who who = {q->org, q->user, q->key, q->model};
     *ret = NULL;
     w->asked = NULL;
-    if (b == NULL || q->org.n + q->user.n + q->key.n == 0) return 0; /* the operator */
-    if (!feed_ready(b->feed)) return wait_for(b, q, w, false, err);
-    budget_rules_find(b->rules, &who, &found);
-    if (found.n == 0) return 0;
+    if (b == NULL) return 0;
+    if (q->one == NULL && q->org.n + q->user.n + q->key.n == 0) return 0; /* the operator */
+    if (q->one == NULL && !feed_ready(b->feed)) return wait_for(b, q, w, false, err);
+    find(b, q, &found);
+    if (q->one == NULL && found.n == 0) return 0;
     uint64_t now_us = now_of(b);
     sv_error own = {.code = 0};
     budget_hold *h = hold_new(b, q, &found, now_us, &own);
@@ -607,6 +630,11 @@ int budget_take(budgets *b, const budget_ask *q, budget_hold **ret, budget_wait 
     }
     hold_free(h);
     return wait_for(b, q, w, true, err);
+}
+
+bool budgets_by_model(const budgets *b)
+{
+    return b && (!feed_ready(b->feed) || budget_rules_by_model(b->rules));
 }
 
 /* ---- in the background ---- */

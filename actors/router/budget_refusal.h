@@ -6,10 +6,14 @@
 #include "sv_types.h"
 
 /* `counter`: its name; `period`: day, month or total; `until`: Unix ms when it ends, 0: never.
- * SV_E_BUDGET. */
-int budget_refuse_money(sv_str counter, const char *period, int64_t until, sv_error *err);
-/* Too many tokens or requests in this minute; `wait_ms` until there is room. SV_E_LIMIT_TOKENS. */
-int budget_refuse_minute(bool tokens, uint32_t wait_ms, sv_error *err);
+ * SV_E_BUDGET; of a provider SV_E_PROVIDER_LIMIT. */
+int budget_refuse_money(sv_str counter, const char *period, int64_t until, int64_t now_ms,
+                        sv_error *err);
+/* Too many tokens or requests in this minute; `wait_ms` until there is room. SV_E_LIMIT_TOKENS; of a
+ * provider SV_E_PROVIDER_LIMIT. */
+int budget_refuse_minute(sv_str counter, bool tokens, uint32_t wait_ms, sv_error *err);
+/* Money is limited and nobody knows what the model costs. SV_E_BUDGET. */
+int budget_refuse_unpriced(sv_str counter, sv_error *err);
 /* Nobody says whether it may pass. SV_E_UNAVAILABLE. */
 int budget_unknown(sv_error *err);
 

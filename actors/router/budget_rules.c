@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     BUCKETS = 16384,
@@ -42,6 +43,7 @@ struct budget_rule {
 
 struct budget_rules {
     name_table ids, orgs;
+    uint32_t by_model;
     budget_rule *buckets[BUCKETS];
     uint64_t seed;
     arena arena;
@@ -93,6 +95,7 @@ static void drop(budget_rules *r, budget_rule *b)
         name_table_remove(&r->orgs, &o->name);
         free(o);
     }
+    r->by_model -= b->model[0] != 0;
     name_table_remove(&r->ids, &b->id);
     free(b);
 }
@@ -144,6 +147,7 @@ static int add(budget_rules *r, sv_str id, const auth_budget *b)
     rule->hash = hash_of(r, kind, sv_cstr(rule->org), sv_cstr(rule->subject), sv_cstr(rule->model));
     rule->chain = *bucket(r, rule->hash);
     *bucket(r, rule->hash) = rule;
+    r->by_model += rule->model[0] != 0;
     name_table_add(&r->ids, &rule->id, id);
     return 0;
 }
@@ -166,35 +170,46 @@ void budget_rules_take(budget_rules *r, const auth_feed_item *item)
 typedef struct finding {
     const budget_rules *r;
     const budget_who *who;
-    const budget_rule *best[LEVELS][KINDS][2]; /* [2]: without and with a model */
+    sv_str model; /* empty: those about all */
+    const budget_rule *best[LEVELS][KINDS];
 } finding;
 
-static void look(finding *f, int kind, sv_str org, sv_str subject, bool model)
+static void look(finding *f, int kind, sv_str org, sv_str subject)
 {
-    sv_str m = model ? f->who->model : (sv_str){"", 0};
-    uint64_t hash = hash_of(f->r, kind, org, subject, m);
+    uint64_t hash = hash_of(f->r, kind, org, subject, f->model);
     for (const budget_rule *b = *bucket((budget_rules *)f->r, hash); b; b = b->chain) {
         if (b->hash != hash || b->kind != kind || !sv_str_is(org, b->org) ||
-            !sv_str_is(subject, b->subject) || !sv_str_is(m, b->model))
+            !sv_str_is(subject, b->subject) || !sv_str_is(f->model, b->model))
             continue;
-        const budget_rule **best = &f->best[b->level][kind][model];
+        const budget_rule **best = &f->best[b->level][kind];
         if (*best == NULL) *best = b;
     }
 }
 
 /* The special before the general. */
-static void look_all(finding *f, bool model, bool own, bool common)
+static void look_all(finding *f, bool own, bool common)
 {
     static const sv_str each = {"*", 1}, none = {"", 0};
     const budget_who *w = f->who;
     const sv_str subjects[KINDS] = {none, w->user, w->key};
+    memset(f->best, 0, sizeof f->best);
     for (int kind = 0; kind < KINDS; kind++) {
         sv_str s = subjects[kind];
         if (kind == 0 ? w->org.n == 0 : s.n == 0) continue;
-        if (own) look(f, kind, w->org, s, model);
-        if (own && kind) look(f, kind, w->org, each, model);
-        if (common) look(f, kind, each, kind ? each : none, model);
+        if (own) look(f, kind, w->org, s);
+        if (own && kind) look(f, kind, w->org, each);
+        if (common) look(f, kind, each, kind ? each : none);
     }
+}
+
+static void take_best(const finding *f, int share, budget_found *ret)
+{
+    for (int l = 0; l < LEVELS; l++)
+        for (int k = 0; k < KINDS; k++)
+            if (f->best[l][k]) {
+                ret->shares[ret->n] = (int8_t)share;
+                ret->rules[ret->n++] = f->best[l][k];
+            }
 }
 
 void budget_rules_find(const budget_rules *r, const budget_who *who, budget_found *ret)
@@ -204,13 +219,19 @@ void budget_rules_find(const budget_rules *r, const budget_who *who, budget_foun
     if (r->ids.n == 0) return;
     bool own = who->org.n && org_of(r, who->org), common = org_of(r, each) != NULL;
     if (!own && !common) return;
-    finding f = {.r = r, .who = who};
-    look_all(&f, false, own, common);
-    if (who->model.n) look_all(&f, true, own, common);
-    for (int l = 0; l < LEVELS; l++)
-        for (int k = 0; k < KINDS; k++)
-            for (int m = 0; m < 2; m++)
-                if (f.best[l][k][m]) ret->rules[ret->n++] = f.best[l][k][m];
+    finding f = {.r = r, .who = who, .model = {"", 0}};
+    look_all(&f, own, common);
+    take_best(&f, -1, ret);
+    for (uint32_t i = 0; r->by_model && i < who->n_shares; i++) {
+        f.model = who->shares[i].model;
+        look_all(&f, own, common);
+        take_best(&f, (int)i, ret);
+    }
+}
+
+bool budget_rules_by_model(const budget_rules *r)
+{
+    return r->by_model > 0;
 }
 
 const budget_caps *budget_rule_caps(const budget_rule *rule)

@@ -1,5 +1,5 @@
-/*  complete.c - router.complete takes a call: what is asked, who may answer it, what it may cost. Then
- *  its course begins (course.c). */
+/*  complete.c - router.complete takes a call: what is asked, who may answer it. When there is a budget
+ *  for it (spend.c) its course begins (course.c). */
 #include "relay.h"
 
 #include "openai.h"
@@ -10,12 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    OUTPUT_UNSAID =
-        4096,           /* tokens of an answer whose client does not say how many, for its price */
-    ANSWERS_MOST = 128, /* to one request */
-    HASHED = 4096       /* bytes of a conversation's beginning that name it */
-};
+enum { HASHED = 4096 /* bytes of a conversation's beginning that name it */ };
 
 typedef struct endpoint {
     const char *name;
@@ -30,6 +25,7 @@ static const endpoint endpoints[] = {
     {"responses", &llm_responses, OP_CHAT, NULL},
     {"messages", &llm_anthropic, OP_CHAT, NULL},
     {"ollama", &llm_ollama, OP_CHAT, NULL},
+    {"generate", &llm_generate, OP_CHAT, NULL},
     {"count_tokens", &llm_anthropic, OP_COUNT, "/messages/count_tokens"},
     {"embeddings", &llm_openai, OP_EMBEDDINGS, "/embeddings"},
     {"ollama_embed", &llm_ollama, OP_EMBEDDINGS, NULL},
@@ -136,9 +132,11 @@ static int understand(relay *r, sv_error *err)
         if (!r->parsed) r->unread = relay_keep_words(r, &unread);
     }
     if (!r->parsed) {
-        r->features.prompt_tokens = (int64_t)r->body.n / 4;
+        /* sound is no prompt, and how long it is nobody knows */
+        if (r->op != OP_TRANSCRIPTION) r->features.prompt_tokens = (int64_t)r->body.n / 4;
         r->features.stream = r->stream;
     }
+    spend_read(r);
     return 0;
 }
 
@@ -179,10 +177,11 @@ static bool can_answer(const relay *r, const candidate *c)
     case OP_IMAGE:
     case OP_MODERATION: return f == LLM_OPENAI;
     case OP_EMBEDDINGS: return f != LLM_ANTHROPIC && (r->parsed || f == LLM_OPENAI);
-    case OP_COUNT: return true;
+    case OP_COUNT: /* who does not count is not asked, and no substitute for one who does */
+        return f == LLM_ANTHROPIC || r->plan.items[0].provider->format != LLM_ANTHROPIC;
     case OP_CHAT: break;
     }
-    return r->parsed || leg_passes(r, c->provider);
+    return r->parsed || leg_passes(r, c);
 }
 
 static int unable(const relay *r, sv_error *err)
@@ -221,6 +220,10 @@ static int choose(relay *r, sv_error *err)
     q->budget = r->q->budget;
     q->request = r->parsed && r->op == OP_CHAT ? &r->request : NULL;
     q->features = &r->features;
+    q->answers = r->answers;
+    q->cost = &r->cost;
+    q->output = r->cost.answer_most;
+    q->at_once = r->q->mode.n ? RACE_MOST : 0;
     q->conversation = conversation_of(r);
     int rc = router_providers_of(o, q->org, q->user, a, &q->providers, &q->n_providers);
     if (rc) return sv_fail(err, rc, NULL, NULL);
@@ -245,57 +248,6 @@ static int choose(relay *r, sv_error *err)
 
 /* ---- what it may cost ---- */
 
-/* Answers that are asked for: "n", also in a request that could not be read here. */
-static int64_t answers_wanted(const relay *r)
-{
-    int64_t n = r->request.n;
-    if (r->op != OP_CHAT) return 1;
-    if (!r->parsed && json_int(json_get(json_root(r->body), "n"), &n)) n = 1;
-    return n < 1 ? 1 : n > ANSWERS_MOST ? ANSWERS_MOST : n;
-}
-
-/* The longest answer that is asked for; 0: the request does not say. */
-static int64_t output_wanted(const relay *r)
-{
-    static const char *const names[] = {"max_tokens", "max_completion_tokens", "max_output_tokens"};
-    int64_t most = r->features.max_tokens, n;
-    if (r->parsed || r->op != OP_CHAT) return most;
-    json_value root = json_root(r->body);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        json_value v = json_get(root, names[i]);
-        if (v.type != JSON_NUMBER) continue;
-        if (json_int(v, &n) == 0 && n > most) most = n < INT32_MAX ? n : INT32_MAX;
-    }
-    return most;
-}
-
-/* What is asked of several at once is paid of each. */
-static int64_t worst_cost(const relay *r, int64_t *ret_tokens)
-{
-    int64_t most = 0, most_tokens = 0, sum = 0, sum_tokens = 0, n = answers_wanted(r);
-    int64_t prompt = r->features.prompt_tokens + r->features.prompt_tokens / 4 + 16;
-    for (uint32_t i = 0; i < r->plan.n; i++) {
-        const model_info *m = r->plan.items[i].info;
-        bool own = r->plan.items[i].provider->source == FROM_TENANT; /* not paid by the platform */
-        int64_t out = output_wanted(r);
-        if (out == 0)
-            out = m->output_most && m->output_most < OUTPUT_UNSAID ? m->output_most : OUTPUT_UNSAID;
-        out *= n;
-        if (r->op != OP_CHAT) out = 0;
-        tokens t = {.known = true, .prompt = prompt, .completion = out};
-        int64_t cost = m->price.known && !own ? model_cost(&m->price, &t) : 0;
-        if (cost > most) most = cost;
-        if (prompt + out > most_tokens) most_tokens = prompt + out;
-        if (i < RACE_MOST) {
-            sum += cost;
-            sum_tokens += prompt + out;
-        }
-    }
-    bool together = r->q->mode.n > 0;
-    *ret_tokens = together ? sum_tokens : most_tokens;
-    return together ? sum : most;
-}
-
 static void go(relay *r)
 {
     sv_error err = {0};
@@ -312,19 +264,6 @@ static void on_budget(void *arg, int code, budget_hold *hold, const sv_error *er
     }
     r->hold = hold;
     go(r);
-}
-
-static int take_budget(relay *r, sv_error *err)
-{
-    const candidate *m = &r->plan.items[0];
-    budget_ask a = {.org = r->ask.org,
-                    .user = r->ask.user,
-                    .key = r->key_id,
-                    .model = sv_cstr(m->info->id[0] ? m->info->id : m->model),
-                    .ttl_ms = sv_call_ttl_ms(r->call)};
-    a.micro = worst_cost(r, &a.tokens);
-    r->budget = (budget_wait){.done = on_budget, .arg = r};
-    return budget_take(r->router->budgets, &a, &r->hold, &r->budget, err);
 }
 
 /* ---- the call ---- */
@@ -411,7 +350,7 @@ static int proceed(relay *r, bool *ret_count, sv_error *err)
         *ret_count = r->parsed;
         return r->parsed ? 0 : unable(r, err);
     }
-    rc = take_budget(r, err);
+    rc = spend_take(r, on_budget, err);
     return rc ? rc : course_begin(r, err);
 }
 
@@ -450,7 +389,7 @@ int router_complete(sv_call *call, const void *request)
     int rc = check(call, q, e, body);
     if (rc == 0) rc = ledger_ready(&o->ledger, err);
     if (rc) return rc;
-    if (o->demo && e->op == OP_CHAT && sv_str_is(q->model, "demo"))
+    if (o->demo && e->op == OP_CHAT && planner_means_demo(o->planner, q->model))
         return demo_complete(o, call, q, e->client, body);
     relay *r = relay_new(o, call, q, e);
     if (r == NULL) return SV_E_NO_MEMORY;

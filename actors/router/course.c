@@ -19,6 +19,7 @@ enum {
     CLOSED_MOST_MS =
         10000, /* a provider that rests is waited for so long when it is the only one */
     HEDGE_LEAST_MS = 20,
+    ALL_KEYS = 0xff,
     HEDGE_PATIENCE = 4 /* times longer that a second call waits when they are nearly used up */
 };
 
@@ -116,13 +117,34 @@ static void plan_hedge(relay *r, const leg *l)
     loop_timer_set(o->loop, &r->hedge_timer, wait_us, on_hedge, r);
 }
 
-static int begin(relay *r, uint32_t place, uint32_t key, bool hedge, sv_error *err)
+static int begin_paid(relay *r, const leg_start *s, sv_error *err)
 {
     leg *l;
+    r->place = s->place;
+    return leg_begin(r, s, &l, err);
+}
+
+void course_called(leg *l)
+{
+    if (!l->hedge) plan_hedge(l->relay, l);
+}
+
+static void on_granted(void *arg, int code, budget_hold *hold, const sv_error *err);
+
+/* What continues an answer may have to wait for its budget; a hedge is not worth waiting for. */
+static int begin(relay *r, uint32_t place, uint32_t key, bool hedge, sv_error *err)
+{
+    leg_start s = {.place = place, .key = key, .hedge = hedge};
+    int rc = 0;
+    if (hedge || r->first_code) rc = spend_take_further(r, place, on_granted, &s.hold, err);
+    if (rc == SV_PENDING && hedge) {
+        budget_wait_cancel(&r->budget);
+        return SV_E_OVERLOADED;
+    }
+    if (rc == 0) return begin_paid(r, &s, err);
     r->place = place;
-    int rc = leg_begin(r, place, key, hedge, &l, err);
-    if (rc == 0 && !hedge) plan_hedge(r, l);
-    return rc;
+    r->key = key;
+    return rc == SV_PENDING ? 0 : rc;
 }
 
 static void on_hedge(void *arg)
@@ -142,6 +164,13 @@ static void on_hedge(void *arg)
     metric_add(metric_one(M_PROVIDER_HEDGES), 1);
 }
 
+/* Of a continued answer it is the first failure that counts. */
+static void tell_first(relay *r)
+{
+    r->winner = r->broken;
+    deliver_failure(r, r->broken, r->first_code, r->first_words.code ? &r->first_words : NULL);
+}
+
 static void on_pause(void *arg)
 {
     relay *r = arg;
@@ -150,7 +179,7 @@ static void on_pause(void *arg)
     r->limited[r->place] = 0;
     if (!key_left(r, r->place, &key)) key = 0;
     int rc = begin(r, r->place, key, false, &err);
-    if (rc) deliver_failure(r, NULL, rc, &err);
+    if (rc) course_passed_over(r, r->place, rc, &err);
 }
 
 static int pause_then_begin(relay *r, uint32_t place, uint64_t wait_us)
@@ -159,19 +188,33 @@ static int pause_then_begin(relay *r, uint32_t place, uint64_t wait_us)
     return loop_timer_set(r->router->loop, &r->pause, wait_us, on_pause, r);
 }
 
-/* 0, or SV_E_NOT_FOUND when nobody is left, or why the leg cannot begin. */
+/* 0, or SV_E_NOT_FOUND when nobody is left, or why the first that was passed over cannot begin. */
 static int begin_next(relay *r, uint32_t from, sv_error *err)
 {
     uint32_t place, key;
     uint64_t until_us, now_us = loop_now_us(r->router->loop);
+    sv_error why = {0};
     while (find_next(r, from, &place, &key, &until_us)) {
         if (until_us > now_us && r->plan.n == 1 && until_us - now_us < CLOSED_MOST_MS * 1000ull)
             return pause_then_begin(r, place, until_us - now_us);
-        int rc = begin(r, place, key, false, err);
-        if (rc == 0 || r->plan.n == 1 || rc == SV_E_NO_MEMORY) return rc;
-        from = place + 1; /* its format cannot say this request: the next one may */
+        int rc = begin(r, place, key, false, &why);
+        if (rc == 0) return 0;
+        r->dead[place] = ALL_KEYS; /* its format or its limits: the next one may do */
+        if (rc == SV_E_NO_MEMORY) break;
     }
+    if (err->code == 0) *err = why;
     return err->code ? err->code : SV_E_NOT_FOUND;
+}
+
+/* The budget of a continuation has answered. */
+static void on_granted(void *arg, int code, budget_hold *hold, const sv_error *err)
+{
+    relay *r = arg;
+    leg_start s = {.place = r->place, .key = r->key, .hold = hold};
+    sv_error unused = {0};
+    (void)err;
+    if (code == 0 && begin_paid(r, &s, &unused) == 0) return;
+    if (begin_next(r, r->place + 1, &unused)) tell_first(r);
 }
 
 static int begin_many(relay *r, sv_error *err)
@@ -242,7 +285,8 @@ void course_complete(leg *l)
     }
     l->over = true;
     if (r->all) {
-        leg_settle(l, code, false);
+        l->done = true;
+        leg_settle(l, code, under_way(r) == 0);
         if (under_way(r) == 0) deliver_all(r);
         return;
     }
@@ -339,18 +383,19 @@ static bool go_on(relay *r, const leg *l, int code)
     switch (after_failure(r, l, code, &wait_ms)) {
     case STEP_STOP: return false;
     case STEP_NEXT: return begin_next(r, l->place + 1, &err) == 0;
-    case STEP_KEY: return key_left(r, l->place, &key) && begin(r, l->place, key, false, &err) == 0;
+    case STEP_KEY:
+        if (key_left(r, l->place, &key) && begin(r, l->place, key, false, &err) == 0) return true;
+        return begin_next(r, l->place + 1, &err) == 0;
     case STEP_AGAIN: break;
     }
-    if (wait_ms + 100u >= sv_call_ttl_ms(r->call)) return begin_next(r, l->place + 1, &err) == 0;
+    if (wait_ms + 100u >= sv_call_ttl_ms(r->call) || r->dead[l->place] == ALL_KEYS)
+        return begin_next(r, l->place + 1, &err) == 0;
     return pause_then_begin(r, l->place, (uint64_t)wait_ms * 1000) == 0;
 }
 
 /* An answer that broke off is taken up by a model that takes a beginning. */
 static bool continue_elsewhere(relay *r, const leg *l, int code, const sv_error *why)
 {
-    uint32_t place, key;
-    uint64_t until_us;
     sv_error err = {0};
     if (!r->q->continued || !r->parsed || !r->said_all || r->said.n == 0 || r->first_code ||
         l->done || l->finished || r->client_gone || r->made >= r->router->attempts)
@@ -359,9 +404,7 @@ static bool continue_elsewhere(relay *r, const leg *l, int code, const sv_error 
     if (why) r->first_words = *why;
     r->broken = (leg *)l;
     r->winner = NULL;
-    bool found = find_next(r, l->place + 1, &place, &key, &until_us) ||
-                 find_next(r, 0, &place, &key, &until_us);
-    if (found && begin(r, place, key, false, &err) == 0) return true;
+    if (begin_next(r, l->place + 1, &err) == 0 || begin_next(r, 0, &err) == 0) return true;
     r->winner = r->broken;
     return false;
 }
@@ -375,13 +418,11 @@ static void log_failure(const leg *l, int code, const sv_error *why)
               LOG_ID("request_id", sv_call_id(l->relay->call)));
 }
 
-/* The first words of a continued answer's failure are the ones that count. */
 static void give_up(relay *r, const leg *l, int code, const sv_error *why)
 {
-    if (r->first_code) {
-        r->winner = r->broken;
-        deliver_failure(r, r->broken, r->first_code, r->first_words.code ? &r->first_words : NULL);
-    } else if (l->empty && !r->all)
+    if (r->first_code)
+        tell_first(r);
+    else if (l->empty && !r->all && !l->settled) /* settled: the next one was refused late */
         deliver_empty((leg *)l);
     else if (code == SV_E_PROVIDER_REFUSED && !r->head_sent)
         deliver_refusal(r, l);
@@ -395,7 +436,10 @@ void course_failed(leg *l, int code, const sv_error *why)
     sv_error words = why ? *why : (sv_error){0};
     bool committed = r->winner == l;
     leg_stop(l);
-    leg_settle(l, code, false);
+    bool last = under_way(r) == 0;
+    /* Nothing in it: when nobody else is left it is the answer, and paid for. */
+    bool open = l->empty && last && r->winner == NULL && r->first_code == 0 && !r->all;
+    if (!open) leg_settle(l, code, r->all && last && deliver_has_some(r));
     log_failure(l, code, why);
     why = words.code ? &words : NULL;
     if (committed && r->head_sent) {
@@ -404,9 +448,34 @@ void course_failed(leg *l, int code, const sv_error *why)
     }
     if (r->winner && !committed) return;
     r->winner = NULL;
-    if (under_way(r) > 0) return;
+    r->failed = l;
+    r->failed_code = code;
+    r->failed_words = words;
+    if (!last) return;
     course_stop(r);
-    if (go_on(r, l, code)) return;
-    if (r->all && deliver_some(r)) return;
-    give_up(r, l, code, why);
+    if (go_on(r, l, code))
+        leg_settle(l, code, false);
+    else if (r->all && deliver_has_some(r))
+        deliver_all(r);
+    else
+        give_up(r, l, code, why);
+}
+
+void course_passed_over(relay *r, uint32_t place, int code, const sv_error *why)
+{
+    sv_error err = *why;
+    leg *l = r->failed;
+    r->dead[place] = ALL_KEYS;
+    if (r->winner || under_way(r) > 0) return;
+    if (r->first_code) {
+        if (begin_next(r, place + 1, &err) && begin_next(r, 0, &err)) tell_first(r);
+        return;
+    }
+    if (l ? go_on(r, l, r->failed_code) : !r->q->mode.n && begin_next(r, 0, &err) == 0) return;
+    if (r->all && deliver_has_some(r))
+        deliver_all(r);
+    else if (l)
+        give_up(r, l, r->failed_code, r->failed_words.code ? &r->failed_words : NULL);
+    else
+        deliver_failure(r, NULL, code, &err);
 }

@@ -39,7 +39,7 @@ void relay_free(relay *r)
     prompt_log_write(r);
     if (r->wait) ledger_forget(r->wait);
     budget_wait_cancel(&r->budget);
-    budget_settle(r->hold, r->paid, r->used_tokens);
+    spend_settle(r);
     tenants_wait_cancel(&r->tenants);
     while (r->legs) {
         leg *l = r->legs;
@@ -108,7 +108,7 @@ static router_complete_head head_of(const relay *r, const leg *l, int status, co
 
 static bool was_whole(const leg *l)
 {
-    return l->content && !l->error_seen &&
+    return l->finished && l->content && !l->error_seen &&
            (l->finish == LLM_STOP || l->finish == LLM_STOP_SEQUENCE || l->finish == LLM_TOOL_CALLS);
 }
 
@@ -238,7 +238,7 @@ static void refuse(relay *r, int code, const sv_error *words)
     sv_call *call = r->call;
     sv_error told = words ? *words : (sv_error){0};
     if (words == NULL) sv_fail(&told, code, NULL, NULL);
-    told.final = r->made > 1;
+    told.final = told.final || r->made > 1;
     relay_free(r);
     sv_refuse(call, code, &told);
 }
@@ -368,13 +368,20 @@ void deliver_empty(leg *l)
     int rc = deliver_commit(l);
     if (rc == SV_E_CANCELLED)
         deliver_cancelled(r->call);
-    else if (rc)
+    else if (rc) {
+        leg_settle(l, rc, false);
         deliver_failure(r, l, rc, NULL);
-    else
+    } else
         leg_read_close(l);
 }
 
 /* ---- every answer of several ---- */
+
+/* Of several at once: its answer is there, though maybe nothing is in it. */
+static bool has_answered(const leg *l)
+{
+    return (l->done || l->empty) && !l->error_seen;
+}
 
 /* choices of OpenAI's format, one of each leg, which says who made it. */
 static void put_choices(relay *r, buf *out, tokens *sum)
@@ -384,7 +391,7 @@ static void put_choices(relay *r, buf *out, tokens *sum)
         const buf *from = l->way == LEG_TRANSLATE ? &l->made : &l->collected;
         json_value root = json_root(buf_str(from)), choice;
         size_t at = 0;
-        if (l->stop_code || !l->finished || l->error_seen) continue;
+        if (!has_answered(l)) continue;
         while (json_next_element(json_get(root, "choices"), &at, &choice)) {
             buf scratch;
             json_edit e;
@@ -438,13 +445,10 @@ void deliver_all(relay *r)
         conclude(r, END_WHOLE, 0);
 }
 
-bool deliver_some(relay *r)
+bool deliver_has_some(const relay *r)
 {
     for (const leg *l = r->legs; l; l = l->next)
-        if (l->finished && !l->error_seen && l->stop_code == 0 && l->status == 200) {
-            deliver_all(r);
-            return true;
-        }
+        if (has_answered(l)) return true;
     return false;
 }
 
@@ -496,6 +500,8 @@ void deliver_refusal(relay *r, const leg *l)
     buf_init(&r->whole, r->router->answer_bytes + 65536);
     bool same = l->format == r->client->format && l->way != LEG_TRANSLATE && body.n > 0 &&
                 json_skim(body, LIMIT_JSON_DEPTH, NULL) == 0 && json_root(body).type == JSON_OBJECT;
+    /* an event need not have the form of an answer */
+    if (l->early_error && json_get(json_root(body), "error").type == JSON_NONE) same = false;
     if (same) {
         buf_put(&r->whole, body.p, body.n);
     } else {
@@ -514,6 +520,7 @@ void deliver_cancelled(sv_call *call)
 {
     relay *r = sv_call_data(call);
     r->outcome = SV_E_CANCELLED;
+    r->client_gone = true;
     course_stop(r);
     for (leg *l = r->legs; l; l = l->next) {
         leg_stop(l);

@@ -20,6 +20,7 @@ enum { QUOTE_CHARACTERS = 200, TEXT_MAX = 4096, PENDING_MAX = 64 << 10, SOURCE_M
 typedef struct demo {
     router *router;
     sv_call *call;
+    sv_str asked; /* demo, or an alias of it */
     const llm_ops *client;
     llm_writer *writer;
     llm_request request;
@@ -142,7 +143,7 @@ static int settle(demo *d, int code, sv_error *why)
     tokens none = {.known = false};
     attempt a = {.id = d->attempt,
                  .call = d->call,
-                 .asked = sv_cstr("demo"),
+                 .asked = d->asked,
                  .provider = "demo",
                  .model = "demo",
                  .listed = true,
@@ -357,6 +358,7 @@ int demo_complete(router *r, sv_call *call, const router_complete_req *req, cons
     if (d == NULL) return SV_E_NO_MEMORY;
     d->router = r;
     d->call = call;
+    d->asked = req->model;
     d->client = client;
     d->stream = req->stream;
     d->attempt = uuid_new();

@@ -180,6 +180,8 @@ void ledger_start(ledger *l, sv_process *p)
     *l = (ledger){.process = p, .at_once = LEDGER_BATCH};
     l->tail = &l->head;
     if (sv_store(p) == NULL) return;
+    if (ledger_names_init(&l->names))
+        log_write(LOG_WARN, "no memory for the names of models that no provider lists");
     l->strict = strcmp(config_str(c, "ledger.durability"), "strict") == 0;
     l->keep_days = config_int(c, "ledger.keep_days");
     l->most = (uint32_t)config_int(c, "ledger.queue_rows");
@@ -231,6 +233,7 @@ void ledger_free(ledger *l)
     assert(l->flying == 0); /* the runtime has delivered what was begun */
     while (l->n > 0)
         leave(l, l->n < l->at_once ? l->n : l->at_once);
+    ledger_names_free(&l->names);
     *l = (ledger){0};
 }
 
@@ -253,6 +256,12 @@ int ledger_ready(const ledger *l, sv_error *err)
     sv_fail(err, SV_E_OVERLOADED, NULL, "Too many usage rows wait to be written.");
     if (err) err->retry_after_ms = PAUSE_MOST_MS;
     return SV_E_OVERLOADED;
+}
+
+/* A name that the client can make up, and that would have a sum. */
+static bool is_free(const ledger_row *row)
+{
+    return row->listed ? row->own : sv_str_is(row->outcome, "ok");
 }
 
 static int64_t time_of(const sv_id *id)
@@ -300,6 +309,8 @@ int ledger_add(ledger *l, const ledger_row *row, ledger_done *done, void *arg, l
         return no_place(l->failure ? l->failure : SV_E_OVERLOADED, "the queue is full", waits, err);
     ledger_item *item = item_new(row, loop_now_us(sv_loop(l->process)));
     if (item == NULL) return no_place(SV_E_NO_MEMORY, "out of memory", waits, err);
+    item->row.unnamed = is_free(row) && !ledger_names_fit(&l->names, date_of_ms(row->started),
+                                                          row->org, row->provider, row->model);
     if (waits) {
         item->done = done;
         item->arg = arg;

@@ -16,6 +16,7 @@
 #ifndef ROUTER_LEDGER_H
 #define ROUTER_LEDGER_H
 
+#include "ledger_names.h"
 #include "ledger_store.h"
 #include "samovar.h"
 
@@ -26,6 +27,7 @@ typedef struct ledger {
     bool strict;
     int64_t keep_days;
     uint32_t most; /* rows in the queue; 0: nothing is kept */
+    ledger_names names;
     /* rows in order of arrival; the first `flying` of them are being written */
     ledger_item *head, **tail;
     uint32_t n, flying;

@@ -76,11 +76,12 @@ void ledger_number_set(ledger_sum *s, int i, int64_t value)
 
 /* ---- sums ---- */
 
-/* A name that the provider does not list may be anything a client made up: its failures are summed
- * without it, or the sums, which stay for good, could be grown at will. */
+/* A name that the provider does not list may be anything a client made up: its failures, and successes
+ * beyond some (ledger_names.h), are summed without it, or the sums, which stay for good, could be grown
+ * at will. */
 ledger_sum ledger_sum_of(const ledger_row *row)
 {
-    bool named = row->listed || sv_str_is(row->outcome, "ok");
+    bool named = !row->unnamed && (row->listed || sv_str_is(row->outcome, "ok"));
     return (ledger_sum){.day = date_of_ms(row->started),
                         .org = row->org,
                         .key = row->key,

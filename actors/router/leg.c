@@ -32,13 +32,27 @@ const char *leg_finish_name(llm_finish f)
 
 /* ---- the request ---- */
 
-bool leg_passes(const relay *r, const provider *p)
+/* In which this model is spoken to there, whoever asks. */
+static llm_format format_at(const candidate *c)
 {
-    llm_format f = r->client->format;
-    return f == p->format || (f == LLM_RESPONSES && p->responses);
+    const provider *p = c->provider;
+    return p->responses && c->info->can & MODEL_RESPONSES ? LLM_RESPONSES : p->format;
 }
 
-static leg_way way_of(const relay *r, const provider *p)
+bool leg_passes(const relay *r, const candidate *c)
+{
+    llm_format f = r->client->format, there = format_at(c);
+    return f == there || (f == LLM_RESPONSES && c->provider->responses) ||
+           (f == LLM_GENERATE && there == LLM_OLLAMA);
+}
+
+/* A continued answer is written by one writer from its beginning to its end. */
+static bool is_kept(const relay *r)
+{
+    return r->q->continued && r->stream && r->parsed;
+}
+
+static leg_way way_of(const relay *r, const candidate *c)
 {
     switch (r->op) {
     case OP_TRANSCRIPTION:
@@ -48,9 +62,9 @@ static leg_way way_of(const relay *r, const provider *p)
     case OP_EMBEDDINGS: return r->parsed ? LEG_EMBED : LEG_RAW; /* servers forget base64 */
     case OP_CHAT: break;
     }
-    /* A continued answer is written by one writer from its beginning to its end. */
-    bool kept = r->q->continued && r->stream && r->parsed;
-    return leg_passes(r, p) && !kept ? LEG_PASS : LEG_TRANSLATE;
+    /* What others signed would be refused: the format's writer leaves it out. */
+    bool foreign = r->parsed && r->features.foreign;
+    return leg_passes(r, c) && !is_kept(r) && !foreign ? LEG_PASS : LEG_TRANSLATE;
 }
 
 static int edit(leg *l, sv_str *body, sv_error *err)
@@ -148,7 +162,7 @@ static uint32_t first_ms(const leg *l)
     const relay *r = l->relay;
     const router *o = r->router;
     uint64_t most = o->first_byte_ms;
-    if (l->place + 1 >= r->plan.n) return (uint32_t)most;
+    if (l->place + 1 >= r->plan.n || r->all) return (uint32_t)most;
     uint64_t ms = o->first_token_ms;
     if (!r->stream) {
         int64_t n = r->features.max_tokens ? r->features.max_tokens : PLAIN_TOKENS;
@@ -285,9 +299,18 @@ static int call_provider(leg *l, sv_error *err)
                     .output_most = c->info->output_most,
                     .completion_tokens = (c->info->can & MODEL_COMPLETION_TOKENS) != 0,
                     .adaptive_thinking = (c->info->can & MODEL_ADAPTIVE) != 0,
-                    .no_prefill = c->info->known && !(c->info->can & MODEL_CAN_PREFILL)};
+                    .no_prefill = c->info->known && !(c->info->can & MODEL_CAN_PREFILL),
+                    .thinks = !c->info->known                  ? LLM_UNSAID
+                              : c->info->can & MODEL_CAN_THINK ? LLM_YES
+                                                               : LLM_NO};
     buf path, url;
     sv_str body;
+    l->started_us = loop_now_us(r->router->loop);
+    l->health = health_get(r->router->health, provider_tag(c->provider), t.model, l->key);
+    if (l->health) {
+        health_begin(l->health, l->started_us, &l->probe);
+        l->ailing = true;
+    }
     buf_init(&path, HTTP_URL_BYTES);
     buf_init(&url, HTTP_URL_BYTES + 1);
     int rc = make_path(l, &t, &path);
@@ -298,24 +321,61 @@ static int call_provider(leg *l, sv_error *err)
     if (rc == 0) rc = start(l, &url, body, err);
     buf_free(&path);
     buf_free(&url);
+    if (rc == 0) course_called(l);
     return rc ? sv_fail(err, rc, NULL, NULL) : 0;
 }
 
-int leg_begin(relay *r, uint32_t place, uint32_t key, bool hedge, leg **ret, sv_error *err)
+/* It was never called: nothing of it is counted. */
+static void withdraw(leg *l, int code)
+{
+    relay *r = l->relay;
+    leg **at = &r->legs;
+    if (code == SV_E_PROVIDER_LIMIT)
+        decision_attempt(r->decision, &(decision_try){.provider = provider_label(l->who->provider),
+                                                      .model = l->who->model,
+                                                      .key = l->key,
+                                                      .hedge = l->hedge,
+                                                      .outcome = attempt_outcome(code),
+                                                      .began_us = l->started_us});
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    r->made--;
+    leg_free(l);
+}
+
+static void on_own(void *arg, int code, budget_hold *hold, const sv_error *why)
+{
+    leg *l = arg;
+    relay *r = l->relay;
+    uint32_t place = l->place;
+    sv_error err = why ? *why : (sv_error){.code = 0};
+    l->own_hold = hold;
+    if (code == SV_E_PROVIDER_LIMIT) spend_word_own(l, &err);
+    if (code == 0) code = call_provider(l, &err);
+    if (code == 0) return;
+    withdraw(l, code);
+    course_passed_over(r, place, code, &err);
+}
+
+int leg_begin(relay *r, const leg_start *s, leg **ret, sv_error *err)
 {
     router *o = r->router;
-    const candidate *c = &r->plan.items[place];
+    const candidate *c = &r->plan.items[s->place];
     leg *l = calloc(1, sizeof *l);
-    if (l == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    if (l == NULL) {
+        budget_settle(s->hold, 0, 0);
+        return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+    }
     l->relay = r;
-    l->place = place;
+    l->place = s->place;
     l->who = c;
-    l->key = key;
-    l->hedge = hedge;
+    l->key = s->key;
+    l->hedge = s->hedge;
+    l->hold = s->hold;
     l->continues = r->first_code != 0;
-    l->way = way_of(r, c->provider);
-    l->format = l->way != LEG_TRANSLATE && leg_passes(r, c->provider) ? r->client->format
-                                                                      : c->provider->format;
+    l->way = way_of(r, c);
+    l->format = leg_passes(r, c) && !is_kept(r) ? r->client->format : format_at(c);
     l->ops = llm_ops_of(l->format);
     l->id = uuid_new();
     l->started_us = loop_now_us(o->loop);
@@ -323,26 +383,16 @@ int leg_begin(relay *r, uint32_t place, uint32_t key, bool hedge, leg **ret, sv_
     buf_init(&l->held, HELD_MAX + SSE_EVENT_BYTES + FIRST_BYTES);
     sse_init(&l->sse);
     line_init(&l->lines);
-    l->health = health_get(o->health, provider_tag(c->provider), sv_cstr(c->model), key);
-    if (l->health) {
-        health_begin(l->health, l->started_us, &l->probe);
-        l->ailing = true;
-    }
     leg **at = &r->legs;
     while (*at)
         at = &(*at)->next;
     *at = l;
     r->made++;
-    if (r->tries[place] < 255) r->tries[place]++;
-    int rc = call_provider(l, err);
-    if (rc) {
-        *at = NULL;
-        r->made--;
-        if (l->ailing)
-            health_end(l->health, l->started_us, l->probe,
-                       &(health_note){.outcome = HEALTH_NEUTRAL});
-        l->ailing = false;
-        leg_free(l);
+    if (r->tries[s->place] < 255) r->tries[s->place]++;
+    int rc = spend_take_own(l, on_own, err);
+    if (rc == 0) rc = call_provider(l, err);
+    if (rc && rc != SV_PENDING) {
+        withdraw(l, rc);
         return rc;
     }
     *ret = l;
@@ -352,12 +402,21 @@ int leg_begin(relay *r, uint32_t place, uint32_t key, bool hedge, leg **ret, sv_
 void leg_stop(leg *l)
 {
     router *o = l->relay->router;
+    if (l->own_wait.asked) { /* it was never called, and nothing of it is told */
+        budget_wait_cancel(&l->own_wait);
+        l->settled = true;
+        l->relay->made--;
+    }
     loop_timer_stop(o->loop, &l->first);
     loop_timer_stop(o->loop, &l->tail);
-    if (l->transfer) http_cancel(l->transfer);
+    if (l->transfer) {
+        l->sent = http_sent_bytes(l->transfer) >= l->body.n;
+        http_cancel(l->transfer);
+    }
     l->transfer = NULL;
     if (l->counted) upstreams_give(&o->upstreams, l->upstream);
     l->counted = false;
+    buf_free(&l->body); /* nobody sends it any more, and it is as large as the client's */
     l->over = true;
 }
 
@@ -367,10 +426,11 @@ void leg_free(leg *l)
     if (l->ailing)
         health_end(l->health, loop_now_us(l->relay->router->loop), l->probe,
                    &(health_note){.outcome = HEALTH_NEUTRAL});
+    budget_settle(l->hold, 0, 0);
+    budget_settle(l->own_hold, 0, 0);
     if (l->reader) l->ops->reader_free(l->reader);
     if (l->writer && l->writer != l->relay->writer) l->relay->client->writer_free(l->writer);
     buf_free(&l->made);
-    buf_free(&l->body);
     buf_free(&l->collected);
     buf_free(&l->held);
     buf_free(&l->kept);
@@ -406,7 +466,9 @@ void leg_estimate(leg *l)
     tokens *t = &l->tokens;
     int64_t made = (int64_t)(l->text_bytes + 3) / 4;
     if (t->known && (t->prompt > TOKENS_MOST || t->completion > TOKENS_MOST)) *t = (tokens){0};
-    if (t->estimated || (l->text_bytes == 0 && !l->content)) return;
+    /* Whose client leaves before anything came has a provider read the question all the same. */
+    bool read = l->relay->client_gone && l->sent;
+    if (t->estimated || (l->text_bytes == 0 && !l->content && !read)) return;
     if (t->known && (l->finished || l->done || !l->events || t->completion >= made)) return;
     if (!t->known) t->prompt = l->relay->features.prompt_tokens;
     t->known = false;
@@ -435,6 +497,49 @@ static health_outcome health_of(const leg *l, int code)
     return HEALTH_NEUTRAL;
 }
 
+/* False: nobody knows. */
+static bool price_of(const leg *l, int code, int64_t *ret)
+{
+    cost_use u = {
+        .tokens = l->tokens, .done = code == 0, .pictures = l->pictures, .sound_ms = l->sound_ms};
+    return cost_paid(l->who->info, &l->relay->cost, &u, ret);
+}
+
+static void pay(leg *l, int64_t cost, int64_t used)
+{
+    int64_t micro = l->who->provider->source == FROM_TENANT ? 0 : cost; /* to the platform */
+    budget_settle(l->own_hold, cost, used);
+    l->own_hold = NULL;
+    if (l->hold) {
+        budget_settle(l->hold, micro, used);
+        l->hold = NULL;
+        return;
+    }
+    spend_paid(l, micro, used);
+}
+
+/* How its provider did. */
+static void judge(leg *l, int code, uint64_t now_us)
+{
+    relay *r = l->relay;
+    const provider *p = l->who->provider;
+    health_outcome went = health_of(l, code);
+    uint64_t made_us = l->first_us && l->started_us < l->first_us ? l->first_us - l->started_us : 0;
+    if (l->ailing)
+        health_end(l->health, now_us, l->probe,
+                   &(health_note){.outcome = went,
+                                  .pause_ms = l->retry_after_ms,
+                                  .first_us = made_us,
+                                  .total_us = now_us - l->started_us,
+                                  .output_tokens = l->tokens.completion,
+                                  .stream = r->stream});
+    l->ailing = false;
+    if (p->source != FROM_TENANT && r->plan.task_known &&
+        (went == HEALTH_OK || went == HEALTH_BAD_TOOLS || went == HEALTH_FAILED))
+        insight_outcome(&r->router->insight, r->plan.task, p->name, l->who->model,
+                        went == HEALTH_OK);
+}
+
 void leg_settle(leg *l, int code, bool ask_kept)
 {
     relay *r = l->relay;
@@ -448,32 +553,15 @@ void leg_settle(leg *l, int code, bool ask_kept)
     count(l, code);
     bool unseen = code && code != SV_E_CANCELLED && r->winner != l; /* a failed try costs nothing */
     if (!unseen) leg_estimate(l);
-    if (l->ailing) {
-        uint64_t made_us =
-            l->first_us && l->started_us < l->first_us ? l->first_us - l->started_us : 0;
-        health_end(l->health, now_us, l->probe,
-                   &(health_note){.outcome = health_of(l, code),
-                                  .pause_ms = l->retry_after_ms,
-                                  .first_us = made_us,
-                                  .total_us = took_us,
-                                  .output_tokens = l->tokens.completion,
-                                  .stream = r->stream});
-        l->ailing = false;
-    }
-    health_outcome went = health_of(l, code);
-    bool own = l->who->provider->source == FROM_TENANT;
-    if (!own && r->plan.task_known &&
-        (went == HEALTH_OK || went == HEALTH_BAD_TOOLS || went == HEALTH_FAILED))
-        insight_outcome(&o->insight, r->plan.task, l->who->provider->name, l->who->model,
-                        went == HEALTH_OK);
-    const model_price *price = &l->who->info->price;
-    bool priced = price->known && (l->tokens.known || l->tokens.estimated);
-    int64_t cost = priced && !unseen ? model_cost(price, &l->tokens) : 0;
+    judge(l, code, now_us);
+    int64_t cost;
+    bool priced = price_of(l, code, &cost);
+    if (unseen) cost = 0;
     r->micro += cost;
-    if (!own) r->paid += cost;
-    if (!unseen) r->used_tokens += l->tokens.prompt + l->tokens.completion;
+    pay(l, cost, unseen ? 0 : l->tokens.prompt + l->tokens.completion);
     telemetry_leg(l, code, took_us, !unseen);
-    bool made = l->tokens.known || l->tokens.estimated;
+    bool made =
+        l->tokens.known || l->tokens.estimated || (code == 0 && r->cost.kind >= COST_PICTURES);
     if (made && !priced && !unseen) r->priced = false;
     decision_attempt(r->decision,
                      &(decision_try){.provider = provider_label(l->who->provider),
@@ -499,7 +587,7 @@ void leg_settle(leg *l, int code, bool ask_kept)
                  .streamed = r->stream,
                  .hedge = l->hedge,
                  .bad_tools = l->bad_tools,
-                 .own = own,
+                 .own = l->who->provider->source == FROM_TENANT,
                  .priced = priced,
                  .price = cost,
                  .outcome = attempt_outcome(code),

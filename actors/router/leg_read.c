@@ -6,6 +6,7 @@
 #include "relay.h"
 
 #include "embed.h"
+#include "openai.h"
 
 #include <stdio.h>
 
@@ -130,11 +131,24 @@ static int on_translated(void *arg, const llm_event *e)
     return r->client->writer_event(l->writer, e, &l->made);
 }
 
+/* Told of a choice alone, clients would take it for an end: it is told as a failure of the whole. */
+static int choice_failed(leg *l, sv_str choice)
+{
+    int status = answer_error_status(json_get(json_root(choice), "error"));
+    llm_failure_read(l->format, status ? status : 502, choice, &l->failure);
+    l->error_seen = true;
+    if (l == l->relay->winner) return SV_E_PROVIDER_REFUSED;
+    l->early_error = true;
+    l->status = status ? status : 502;
+    return SV_E_PROVIDER_REFUSED;
+}
+
 static int watch_chunk(leg *l, sv_str data, sse_verdict *verdict)
 {
     relay *r = l->relay;
     chunk c = answer_chunk(data);
     if (!c.object) return SV_E_PROVIDER_GARBAGE;
+    if (c.failed.n && c.error.type == JSON_NONE) return choice_failed(l, c.failed);
     if (c.error.type != JSON_NONE) {
         int status = answer_error_status(c.error);
         llm_failure_read(l->format, status ? status : 502, data, &l->failure);
@@ -160,7 +174,7 @@ static int watch_chunk(leg *l, sv_str data, sse_verdict *verdict)
     l->finished = l->finished || c.finished;
     l->begun |= c.begun;
     l->ended |= c.ended;
-    answer_tokens(c.usage, &l->tokens);
+    openai_tokens(c.usage, &l->tokens);
     bool extra = c.no_choices && c.usage.type != JSON_NONE;
     l->usage_passed = l->usage_passed || extra;
     *verdict = extra && !r->q->include_usage ? SSE_DROP : SSE_PASS;
@@ -169,10 +183,12 @@ static int watch_chunk(leg *l, sv_str data, sse_verdict *verdict)
 
 /* ---- the end ---- */
 
-/* One of several choices may have ended while another goes on. */
+/* One of several choices may have ended while another goes on, or has not begun. */
 static bool all_ended(const leg *l)
 {
-    return l->finished && (l->begun & ~l->ended) == 0;
+    int64_t asked = l->format == LLM_OPENAI ? l->relay->answers : 1;
+    return l->finished && (l->begun & ~l->ended) == 0 &&
+           __builtin_popcountll(l->ended) >= (asked < 64 ? asked : 64);
 }
 
 static void on_tail(void *arg)
@@ -189,7 +205,8 @@ static bool is_last(const leg *l, sv_str type)
     case LLM_RESPONSES:
         return sv_str_is(type, "response.completed") || sv_str_is(type, "response.incomplete") ||
                sv_str_is(type, "response.failed");
-    case LLM_OLLAMA: return l->finished;
+    case LLM_OLLAMA:
+    case LLM_GENERATE: return l->finished;
     case LLM_OPENAI:
     case LLM_COMPLETIONS:
     case LLM_GEMINI:
@@ -436,7 +453,7 @@ static int write_the_end(leg *l, llm_writer *w, buf *out)
     relay *r = l->relay;
     const llm_ops *c = r->client;
     tokens t = l->tokens;
-    if (l->continues) t.completion += (int64_t)(r->said.n + 3) / 4;
+    if (l->continues) t.completion += r->broken->tokens.completion;
     llm_event finish = {.kind = LLM_FINISH, .finish = l->finish, .text = sv_cstr(l->stop_sequence)};
     llm_event usage = {.kind = LLM_USAGE, .usage = &t};
     int rc = c->writer_event(w, &finish, out);
@@ -500,6 +517,7 @@ static int look_at_whole(leg *l, sv_str json, sv_error *why)
 {
     if (l->way == LEG_PASS && l->format == LLM_OPENAI) {
         chunk c = answer_whole(json);
+        if (c.failed.n) return choice_failed(l, c.failed);
         keep_name(l, llm_inside(c.model));
         if (c.tools) calls_openai(&l->calls, &l->relay->request, json);
         l->content = c.content;
@@ -507,7 +525,7 @@ static int look_at_whole(leg *l, sv_str json, sv_error *why)
         l->finished = c.finished;
         l->finish = c.why;
         l->text_bytes = c.text_bytes;
-        answer_tokens(c.usage, &l->tokens);
+        openai_tokens(c.usage, &l->tokens);
         return 0;
     }
     bool complete = false;
@@ -532,10 +550,15 @@ static int make_whole(leg *l, sv_str json, sv_error *why)
     return l->way == LEG_TRANSLATE ? write_the_end(l, l->writer, &l->made) : 0;
 }
 
-static void raw_tokens(leg *l, sv_str json)
+/* What the answer of an endpoint that is passed on tells of its cost; `json` may be empty. */
+static void look_at_raw(leg *l, sv_str json)
 {
-    if (!answer_type_is(sv_cstr(l->content_type), "application/json")) return;
-    answer_tokens(json_get(json_root(json), "usage"), &l->tokens);
+    cost_use use;
+    if (l->relay->op == OP_COUNT) return; /* nothing was made */
+    cost_read_answer(&l->relay->cost, json, &use);
+    l->tokens = use.tokens;
+    l->pictures = use.pictures;
+    l->sound_ms = use.sound_ms;
 }
 
 void leg_read_whole(leg *l)
@@ -547,6 +570,7 @@ void leg_read_whole(leg *l)
         return;
     }
     if (l->way == LEG_RAW && !answer_type_is(sv_cstr(l->content_type), "application/json")) {
+        look_at_raw(l, (sv_str){NULL, 0});
         course_complete(l);
         return;
     }
@@ -559,7 +583,7 @@ void leg_read_whole(leg *l)
     }
     int rc = 0;
     if (l->way == LEG_RAW)
-        raw_tokens(l, json);
+        look_at_raw(l, json);
     else
         rc = make_whole(l, json, &why);
     if (rc) {

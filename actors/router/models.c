@@ -127,6 +127,13 @@ model_info *model_table_info(model_table *t, const model_info *from, const char 
     return info;
 }
 
+const model_picture *model_table_pictures(model_table *t, const model_picture *from, uint32_t n)
+{
+    model_picture *all = arena_alloc(&t->mem, n * sizeof *all);
+    if (all) memcpy(all, from, n * sizeof *all);
+    return all;
+}
+
 /* "-2024-08-06", "-20250929" */
 static sv_str without_date(sv_str name)
 {

@@ -37,15 +37,27 @@ enum {
     MODEL_CAN_FILES = 64,
     MODEL_CAN_EMBED = 128,         /* an embedding model, and none for chats */
     MODEL_COMPLETION_TOKENS = 256, /* wants max_completion_tokens */
-    MODEL_ADAPTIVE = 512           /* Anthropic: thinks by effort, takes schemas natively */
+    MODEL_ADAPTIVE = 512,          /* Anthropic: thinks by effort, takes schemas natively */
+    MODEL_RESPONSES = 2048, /* chats by OpenAI's /responses alone, at providers that have it */
+    MODEL_CAN_MEDIA = 1024  /* makes pictures, reads recordings or judges, and none for chats */
 };
 
-/* Micro-units of the currency per million tokens. */
+/* What a picture costs; texts are "" where the maker's price does not depend on them. */
+typedef struct model_picture {
+    const char *size, *quality;
+    int64_t price;
+} model_picture;
+
+/* Micro-units of the currency per million tokens, and for what is not counted in tokens. */
 typedef struct model_price {
-    bool known;
+    bool known; /* of tokens */
     int64_t input, output, cached, cache_write, cache_write_1h;
     int64_t long_from; /* prompts of more tokens than this cost ... ; 0: no such tier */
     int64_t long_input, long_output; /* ... this, and cached in the same proportion */
+    bool by_call, by_hour;
+    int64_t call, hour;            /* of sound */
+    const model_picture *pictures; /* the first is that of a request which says neither */
+    uint32_t n_pictures;           /* 0: no price for pictures */
 } model_price;
 
 typedef struct model_info {
@@ -78,7 +90,7 @@ const char *models_name_at(const models *m, const char *provider, const char *id
 /* All names of the canonical model, whatever the provider; their number. */
 uint32_t models_names(const models *m, const char *id, const char *const **ret);
 
-/* What these tokens cost, rounded up to a whole micro-unit; at most 2^53 - 1. */
+/* What these tokens cost (price.known), rounded up to a whole micro-unit; at most 2^53 - 1. */
 int64_t model_cost(const model_price *p, const tokens *t);
 
 #endif

@@ -25,7 +25,7 @@ wrong_item(const config *c, const char *list, uint32_t i, const char *member, sv
 
 /* ---- whom an entry means ---- */
 
-typedef int change_fn(model_info *info, const config *c, uint32_t i, sv_error *err);
+typedef int change_fn(model_table *t, model_info *info, const config *c, uint32_t i, sv_error *err);
 
 /* Changes what is known of (provider, name); other names keep what they had. */
 static int change_one(model_table *t, sv_str provider, sv_str name, change_fn *fn, const config *c,
@@ -40,7 +40,7 @@ static int change_one(model_table *t, sv_str provider, sv_str name, change_fn *f
                         : NULL;
     if (s == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     s->to.info = info;
-    return fn(info, c, i, err);
+    return fn(t, info, c, i, err);
 }
 
 /* An entry without a provider is about that name at every provider that the file knows, and at all
@@ -56,7 +56,7 @@ static int change_everywhere(model_table *t, sv_str name, change_fn *fn, const c
         model_info *info = model_table_info(t, s->to.info, NULL);
         if (info == NULL) return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
         s->to.info = info;
-        rc = fn(info, c, i, err);
+        rc = fn(t, info, c, i, err);
     }
     return rc;
 }
@@ -90,9 +90,22 @@ static bool take_int(const config *c, const char *list, uint32_t i, const char *
     return true;
 }
 
-static int set_price(model_info *info, const config *c, uint32_t i, sv_error *err)
+/* Prices of tokens take the place of such prices alone. */
+static model_price pieces_of(const model_price *p)
 {
-    model_price p = {.known = true};
+    return (model_price){.known = true,
+                         .by_call = p->by_call,
+                         .by_hour = p->by_hour,
+                         .call = p->call,
+                         .hour = p->hour,
+                         .pictures = p->pictures,
+                         .n_pictures = p->n_pictures};
+}
+
+static int set_price(model_table *t, model_info *info, const config *c, uint32_t i, sv_error *err)
+{
+    model_price p = pieces_of(&info->price);
+    (void)t;
     (void)err;
     p.input = config_item_int(c, prices, i, "input");
     p.output = config_item_int(c, prices, i, "output");
@@ -104,7 +117,7 @@ static int set_price(model_info *info, const config *c, uint32_t i, sv_error *er
 
 static int set_info_price(model_info *info, const config *c, uint32_t i, sv_error *err)
 {
-    model_price p = {.known = true};
+    model_price p = pieces_of(&info->price);
     bool in = take_int(c, infos, i, "input", &p.input);
     bool out = take_int(c, infos, i, "output", &p.output);
     int64_t rest[6] = {0};
@@ -132,6 +145,18 @@ static int set_info_price(model_info *info, const config *c, uint32_t i, sv_erro
     return 0;
 }
 
+static int set_pieces(model_table *t, model_info *info, const config *c, uint32_t i, sv_error *err)
+{
+    model_price *p = &info->price;
+    model_picture one = {"", "", 0};
+    if (take_int(c, infos, i, "call", &p->call)) p->by_call = true;
+    if (take_int(c, infos, i, "hour", &p->hour)) p->by_hour = true;
+    if (!take_int(c, infos, i, "image", &one.price)) return 0;
+    p->n_pictures = 1;
+    p->pictures = model_table_pictures(t, &one, 1);
+    return p->pictures ? 0 : sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
+}
+
 /* "code=80" */
 static int set_task_quality(model_info *info, const config *c, uint32_t i, const char *text,
                             sv_error *err)
@@ -150,11 +175,12 @@ static int set_task_quality(model_info *info, const config *c, uint32_t i, const
     return 0;
 }
 
-static int set_info(model_info *info, const config *c, uint32_t i, sv_error *err)
+static int set_info(model_table *t, model_info *info, const config *c, uint32_t i, sv_error *err)
 {
     const char *const *words;
     int64_t percent;
     int rc = set_info_price(info, c, i, err);
+    if (rc == 0) rc = set_pieces(t, info, c, i, err);
     info->known = true;
     take_int(c, infos, i, "context", &info->context);
     take_int(c, infos, i, "output_most", &info->output_most);
@@ -170,7 +196,7 @@ static int set_info(model_info *info, const config *c, uint32_t i, sv_error *err
         if (!model_can_parse(sv_cstr(words[k]), &info->can))
             rc = wrong_item(c, infos, i, "can", err,
                             "\"%.40s\" is none of tools, see, hear, json, think, prefill, files, "
-                            "embed, completion_tokens",
+                            "embed, media, completion_tokens, adaptive, responses",
                             words[k]);
     return rc;
 }

@@ -9,7 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DEPTH = 8, CLASSES = 32, PATH_TEXT = 160, PROVIDER_BYTES = 63 };
+enum {
+    DEPTH = 8,
+    CLASSES = 32,
+    PATH_TEXT = 160,
+    PROVIDER_BYTES = 63,
+    PICTURES = 16, /* prices of one model's */
+    PICTURE_BYTES = 40
+};
 static const int64_t price_most = 1000000000000, tokens_most = 1000000000000;
 
 typedef struct model_class {
@@ -131,7 +138,9 @@ bool model_can_parse(sv_str word, unsigned *ret)
                  {"files", MODEL_CAN_FILES},
                  {"embed", MODEL_CAN_EMBED},
                  {"completion_tokens", MODEL_COMPLETION_TOKENS},
-                 {"adaptive", MODEL_ADAPTIVE}};
+                 {"adaptive", MODEL_ADAPTIVE},
+                 {"media", MODEL_CAN_MEDIA},
+                 {"responses", MODEL_RESPONSES}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (sv_str_is(word, words[i].word)) {
             *ret |= words[i].bit;
@@ -150,9 +159,74 @@ static int read_can(reading *r, json_value v, unsigned *ret)
             item.type == JSON_STRING ? (sv_str){item.raw.p + 1, item.raw.n - 2} : (sv_str){NULL, 0};
         if (!model_can_parse(word, ret))
             return wrong(r, item.raw, "can",
-                         "one of tools, see, hear, json, think, prefill, files, embed, "
-                         "completion_tokens is wanted");
+                         "one of tools, see, hear, json, think, prefill, files, embed, media, "
+                         "completion_tokens, adaptive, responses is wanted");
     }
+    return 0;
+}
+
+/* "SIZE" or "QUALITY/SIZE" */
+static int read_picture(reading *r, sv_str key, json_value v, model_picture *ret)
+{
+    const char *slash = key.n ? memchr(key.p, '/', key.n) : NULL;
+    sv_str quality = {key.p, slash ? (uint32_t)(slash - key.p) : 0};
+    sv_str size = {key.p + quality.n + (slash != NULL), key.n - quality.n - (slash != NULL)};
+    if (size.n == 0 || key.n > PICTURE_BYTES || memchr(key.p, '\\', key.n))
+        return wrong(r, key, "image", "a size or QUALITY/SIZE is wanted");
+    ret->size = arena_copy(&r->t->mem, size);
+    ret->quality = quality.n ? arena_copy(&r->t->mem, quality) : "";
+    if (ret->size == NULL || ret->quality == NULL) return no_memory(r);
+    return read_int(r, v, "image", 0, price_most, &ret->price);
+}
+
+/* One price for all, or one for each size and quality. */
+static int read_pictures(reading *r, json_value v, model_price *p)
+{
+    model_picture all[PICTURES] = {{"", "", 0}};
+    uint32_t n = 0;
+    size_t at = 0;
+    sv_str key;
+    json_value item;
+    int rc = v.type == JSON_OBJECT ? 0 : read_int(r, v, "image", 0, price_most, &all[n++].price);
+    while (rc == 0 && v.type == JSON_OBJECT && json_next_member(v, &at, &key, &item)) {
+        if (n == PICTURES) return wrong(r, key, "image", "at most %d prices", PICTURES);
+        rc = read_picture(r, key, item, &all[n++]);
+    }
+    if (rc) return rc;
+    if (n == 0) return wrong(r, v.raw, "image", "a price is wanted");
+    p->pictures = model_table_pictures(r->t, all, n);
+    p->n_pictures = n;
+    return p->pictures ? 0 : no_memory(r);
+}
+
+/* False: the member is none of these. */
+static bool read_piece(reading *r, sv_str key, json_value v, model_price *p, int *rc)
+{
+    bool call = sv_str_is(key, "call"), hour = sv_str_is(key, "hour");
+    p->by_call |= call;
+    p->by_hour |= hour;
+    if (call || hour)
+        *rc = read_int(r, v, call ? "call" : "hour", 0, price_most, call ? &p->call : &p->hour);
+    else if (sv_str_is(key, "image"))
+        *rc = read_pictures(r, v, p);
+    else
+        return false;
+    return true;
+}
+
+static int check_price(reading *r, json_value v, const bool has[8], model_price *p)
+{
+    bool pieces = p->by_call || p->by_hour || p->n_pictures, some = false;
+    for (int k = 0; k < 8; k++)
+        some |= has[k];
+    if ((some || !pieces) && (!has[0] || !has[1]))
+        return wrong(r, v.raw, "price", "input and output are wanted, or image, hour or call");
+    if (has[5] != has[6] || has[5] != has[7])
+        return wrong(r, v.raw, "price", "long_from, long_input and long_output go together");
+    p->known = some;
+    if (!has[2]) p->cached = p->input;
+    if (!has[3]) p->cache_write = p->input;
+    if (!has[4]) p->cache_write_1h = p->cache_write;
     return 0;
 }
 
@@ -166,25 +240,22 @@ static int read_price(reading *r, json_value v, model_price *p)
     size_t at = 0;
     sv_str key;
     json_value item;
+    int rc = 0;
     if (v.type != JSON_OBJECT) return wrong(r, v.raw, "price", "an object is wanted");
-    *p = (model_price){.known = true};
-    while (json_next_member(v, &at, &key, &item)) {
+    *p = (model_price){.known = false};
+    while (rc == 0 && json_next_member(v, &at, &key, &item)) {
         size_t k = 0;
+        if (read_piece(r, key, item, p, &rc)) continue;
         while (k < 8 && !sv_str_is(key, names[k]))
             k++;
         if (k == 8)
-            return wrong_key(r, key, "input, output, cached, cache_write, cache_write_1h, long_*");
-        int rc = read_int(r, item, names[k], k == 5, k == 5 ? tokens_most : price_most, to[k]);
-        if (rc) return rc;
+            return wrong_key(r, key,
+                             "input, output, cached, cache_write, cache_write_1h, long_*, image, "
+                             "hour, call");
+        rc = read_int(r, item, names[k], k == 5, k == 5 ? tokens_most : price_most, to[k]);
         has[k] = true;
     }
-    if (!has[0] || !has[1]) return wrong(r, v.raw, "price", "input and output are wanted");
-    if (has[5] != has[6] || has[5] != has[7])
-        return wrong(r, v.raw, "price", "long_from, long_input and long_output go together");
-    if (!has[2]) p->cached = p->input;
-    if (!has[3]) p->cache_write = p->input;
-    if (!has[4]) p->cache_write_1h = p->cache_write;
-    return 0;
+    return rc ? rc : check_price(r, v, has, p);
 }
 
 /* ---- classes ---- */

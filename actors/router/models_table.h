@@ -57,6 +57,8 @@ model_slot *model_table_put(model_table *t, model_key key, const char *provider,
                             bool *ret_there);
 /* A copy of *from, or of what is known of nothing, that lives in the table. */
 model_info *model_table_info(model_table *t, const model_info *from, const char *id);
+/* The same of prices of pictures. */
+const model_picture *model_table_pictures(model_table *t, const model_picture *from, uint32_t n);
 
 /* models_read.c: fills `t` from the file's text; `name` is the file's, for messages. */
 int models_read(model_table *t, const char *name, sv_str text, sv_error *err);

@@ -472,6 +472,7 @@ static int prepare_new(own *o, const router_own_new_req *q)
     put->kind = o->row.kind;
     put->base_url = o->row.base_url;
     put->api_version = o->row.api_version;
+    put->limits = q->limits;
     return rc;
 }
 
@@ -481,6 +482,7 @@ int router_own_new(sv_call *call, const void *request)
     int rc = begin(call, OWN_NEW, &o);
     if (rc) return rc;
     rc = prepare_new(o, request);
+    message_wipe(&router_own_new_req_msg, request); /* o->key has a copy */
     if (rc == 0) rc = probe(o, o->key, sv_call_error(call));
     return waits(o, rc);
 }
@@ -490,17 +492,19 @@ int router_own_change(sv_call *call, const void *request)
     const router_own_change_req *q = request;
     sv_error *err = sv_call_error(call);
     own *o;
-    if (q->name.n == 0 && q->key.n == 0 && q->status.n == 0)
-        return sv_fail(err, SV_E_MISSING_FIELD, "key", "Give a key, a name or a status.");
+    if (q->name.n == 0 && q->key.n == 0 && q->status.n == 0 && q->limits == NULL)
+        return sv_fail(err, SV_E_MISSING_FIELD, "key", "Give a key, a name, a status or limits.");
     int rc = begin(call, OWN_CHANGE, &o);
     if (rc) return rc;
     rc = check_name(q->name, err);
     if (rc == 0) rc = take_key(o, q->key);
     if (rc == 0 && q->key.n && o->key == NULL)
         rc = sv_fail(err, SV_E_INVALID, "key", "The key is empty.");
+    message_wipe(&router_own_change_req_msg, request);
     o->put.id = q->id;
     o->put.name = q->name;
     o->put.status = q->status;
+    o->put.limits = q->limits;
     if (rc == 0) rc = o->key ? ask_row(o, q->id, err) : put_row(o, err);
     return waits(o, rc);
 }

@@ -236,6 +236,12 @@ static const detour *find_detour(const detour *all, uint32_t n, sv_str name)
     return NULL;
 }
 
+bool planner_means_demo(const planner *p, sv_str name)
+{
+    const detour *alias = find_detour(p->aliases, p->n_aliases, name);
+    return alias ? alias->n > 0 && strcmp(alias->to[0], "demo") == 0 : sv_str_is(name, "demo");
+}
+
 static int resolve(planning *g, sv_str name, const char *why)
 {
     const detour *alias = find_detour(g->p->aliases, g->p->n_aliases, name);
@@ -309,6 +315,7 @@ int planner_choose(planner *p, const plan_ask *ask, arena *a, plan *ret, sv_erro
     if (rc == 0) rc = say_task(&g);
     if (rc == 0 && ret->n == 0) rc = plan_nobody(&g);
     if (rc == 0) open_last(&g);
+    if (rc == 0) rc = plan_together(&g);
     ret->took_us = clock_us() - began;
     return rc;
 }

@@ -14,6 +14,7 @@
 #ifndef ROUTER_PLAN_H
 #define ROUTER_PLAN_H
 
+#include "cost.h"
 #include "health.h"
 #include "learn.h"
 #include "llm.h"
@@ -41,6 +42,9 @@ typedef struct plan_ask {
     int64_t budget;             /* most that the request may cost, micro-units; 0: not said */
     const llm_request *request; /* NULL: not parsed; then features has what the bytes tell */
     const llm_features *features;
+    int64_t answers, output; /* that are asked for, and tokens of the longest; 0: not said */
+    uint32_t at_once;        /* so many candidates are called together; 0: one after the other */
+    const cost_ask *cost;    /* of what is paid otherwise than a chat; NULL: as a chat */
     sv_str org, user;
     uint64_t conversation;      /* hash that stays while a conversation goes on; 0: none */
     provider *const *providers; /* that the caller may use, in order of preference */
@@ -86,6 +90,8 @@ void planner_free(planner *p);
 void planner_learn(planner *p, const learn *l);
 /* Fills *ret; its names live in `a`. */
 int planner_choose(planner *p, const plan_ask *ask, arena *a, plan *ret, sv_error *err);
+/* The built-in model: "demo", or an alias whose first model it is, since it always answers. */
+bool planner_means_demo(const planner *p, sv_str name);
 /* What came of it: keeps conversations where they are. Called once, with the one that answered. */
 void planner_answered(planner *p, const plan_ask *ask, const candidate *c);
 

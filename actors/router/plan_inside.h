@@ -81,7 +81,8 @@ typedef struct planning {
     sv_str allowed_as; /* the alias or name by which what is looked at was asked for */
     uint32_t left_out[FILTERS];
     unsigned need;               /* MODEL_CAN_* that the request wants */
-    int64_t prompt, answer_most; /* tokens: estimate, and the most the answer may have */
+    int64_t prompt, answer_most; /* tokens: estimate, and the most an answer may have */
+    int64_t answers;
     int64_t cap;
     uint64_t stays_with; /* hash of where the conversation was, or 0 */
 } planning;
@@ -96,6 +97,8 @@ plan_filter plan_abilities(const planning *g, const model_info *info);
 bool plan_is_open(const planning *g, const provider *p, sv_str name);
 bool plan_fits_origin(const planning *g, const provider *p);
 int plan_nobody(const planning *g);
+/* Those that are called at once must not cost more together than is allowed. */
+int plan_together(const planning *g);
 void plan_saw(planning *g, const provider *p, sv_str name, plan_filter why, const plan_seen *parts);
 uint64_t plan_where(const char *who, sv_str name);
 

@@ -22,8 +22,6 @@ const char *const plan_filter_words[FILTERS] = {
     [FILTER_ALLOWED] = "the API key does not allow it",
     [FILTER_OUTAGE] = "it failed lately"};
 
-enum { ANSWER_USUAL = 4096 }; /* tokens of the longest answer where nobody says */
-
 /* ---- settings ---- */
 
 static int wrong(const config *c, const char *list, uint32_t i, const char *member, sv_error *err,
@@ -94,7 +92,8 @@ void plan_prepare(planning *g)
 {
     const llm_features *f = &g->features;
     g->prompt = f->prompt_tokens > 0 ? f->prompt_tokens : 0;
-    g->answer_most = f->max_tokens > 0 ? f->max_tokens : 0;
+    g->answer_most = f->max_tokens > g->ask->output ? f->max_tokens : g->ask->output;
+    g->answers = g->ask->answers > 1 ? g->ask->answers : 1;
     g->need = (f->tools ? MODEL_CAN_TOOLS : 0u) | (f->images ? MODEL_CAN_SEE : 0u) |
               (f->audio ? MODEL_CAN_HEAR : 0u) | (f->files ? MODEL_CAN_FILES : 0u) |
               (f->schema ? MODEL_CAN_JSON : 0u);
@@ -132,19 +131,36 @@ static bool has_endpoint(plan_op op, const provider *p)
     return true;
 }
 
+/* The most, by what is known of it; false: its price is not known. */
+static bool may_cost(const planning *g, const model_info *info, int64_t *ret)
+{
+    cost_ask q = {.prompt = g->prompt, .answer_most = g->answer_most, .answers = g->answers};
+    int64_t used;
+    if (g->ask->cost && g->ask->cost->kind != COST_ANSWER) q = *g->ask->cost;
+    return cost_most(info, &q, ret, &used);
+}
+
 plan_filter plan_rights(const planning *g, const provider *p, const model_info *info, sv_str name)
 {
     if (!is_allowed(g, p, info, name)) return FILTER_ALLOWED;
     if (g->p->no_training && p->trains) return FILTER_POLICY;
     if (!has_endpoint(g->ask->op, p)) return FILTER_FORMAT;
-    if (g->cap == 0 || (p->source == FROM_MACHINE && !info->price.known)) return FILTER_NONE;
-    if (!info->price.known) return FILTER_PRICE_UNKNOWN;
-    tokens t = {.prompt = g->prompt, .completion = g->answer_most};
-    if (t.completion == 0)
-        t.completion = info->output_most && info->output_most < ANSWER_USUAL ? info->output_most
-                                                                             : ANSWER_USUAL;
-    if (g->ask->op == OP_EMBEDDINGS) t.completion = 0;
-    return model_cost(&info->price, &t) > g->cap ? FILTER_PRICE : FILTER_NONE;
+    int64_t micro;
+    if (g->cap == 0) return FILTER_NONE;
+    if (!may_cost(g, info, &micro))
+        return p->source == FROM_MACHINE ? FILTER_NONE : FILTER_PRICE_UNKNOWN;
+    return micro > g->cap ? FILTER_PRICE : FILTER_NONE;
+}
+
+int plan_together(const planning *g)
+{
+    int64_t sum = 0, micro;
+    for (uint32_t i = 0; i < g->plan->n && i < g->ask->at_once; i++)
+        if (may_cost(g, g->plan->items[i].info, &micro)) sum += micro;
+    if (g->cap == 0 || sum <= g->cap) return 0;
+    return sv_fail(g->err, SV_E_INVALID, g->cap == g->ask->budget ? "budget" : "models",
+                   "The models that are asked at once could cost more together than is allowed: "
+                   "name fewer, or limit the length of the answer.");
 }
 
 plan_filter plan_abilities(const planning *g, const model_info *info)
@@ -155,6 +171,7 @@ plan_filter plan_abilities(const planning *g, const model_info *info)
     if (g->ask->op != OP_CHAT && g->ask->op != OP_COUNT && g->ask->op != OP_EMBEDDINGS)
         return FILTER_NONE;
     if (((info->can & MODEL_CAN_EMBED) != 0) != (g->ask->op == OP_EMBEDDINGS)) return FILTER_KIND;
+    if (info->can & MODEL_CAN_MEDIA) return FILTER_KIND;
     unsigned lacks = g->need & ~info->can;
     if (lacks == 0) return FILTER_NONE;
     for (unsigned bit = 0; bit < 4; bit++)

@@ -169,6 +169,7 @@ static const char *models_path(const provider *p)
     case LLM_OPENAI:
     case LLM_COMPLETIONS:
     case LLM_RESPONSES:
+    case LLM_GENERATE:
     case LLM_FORMATS: break;
     }
     return "/models";
@@ -283,8 +284,9 @@ static void set_tenant(provider *p, const provider_spec *s)
     snprintf(p->org, sizeof p->org, "%s", s->org);
     snprintf(p->user, sizeof p->user, "%s", s->user);
     snprintf(p->id, sizeof p->id, "%s", s->id);
+    p->limits = s->limits;
     snprintf(p->label, sizeof p->label, "own:%.58s", p->name);
-    snprintf(p->tag, sizeof p->tag, "%s.%llx", p->id, (unsigned long long)s->changed);
+    snprintf(p->tag, sizeof p->tag, "%s.%llx", p->id, (unsigned long long)s->version);
     if (k) snprintf(p->like, sizeof p->like, "%s", k->name);
     p->responses = k && k->responses;
 }

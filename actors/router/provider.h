@@ -6,6 +6,7 @@
 #define ROUTER_PROVIDER_H
 
 #include "arena.h"
+#include "budget_rules.h"
 #include "config.h"
 #include "http_client.h"
 #include "llm.h"
@@ -56,6 +57,7 @@ struct provider {
     bool trains;            /* data policy: it may learn from what it is sent */
     char org[37], user[37]; /* FROM_TENANT: whose it is; `user` empty: the whole organization's */
     char id[37];            /* FROM_TENANT: of the row at auth */
+    budget_caps limits;     /* FROM_TENANT: of this provider alone */
     char like[PROVIDER_NAME + 1]; /* FROM_TENANT: the known provider that this is; empty: none */
     char label[PROVIDER_NAME + 1], tag[PROVIDER_NAME + 1]; /* provider_label, provider_tag */
     uint32_t refs;     /* calls under way, and one of the owner's */
@@ -99,7 +101,8 @@ typedef struct provider_spec {
     secret **keys; /* taken on success */
     uint32_t n_keys;
     const char *org, *user, *id; /* FROM_TENANT */
-    int64_t changed;             /* FROM_TENANT: a number that another key changes */
+    budget_caps limits;          /* FROM_TENANT */
+    uint64_t version;            /* FROM_TENANT: a number that another key changes */
 } provider_spec;
 
 int provider_new(const provider_spec *s, provider **ret, sv_error *err);

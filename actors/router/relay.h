@@ -1,7 +1,8 @@
 /*  relay.h - the inside of router.complete: a relay is one call being answered, a leg one provider
  *  being called for it.
  *
- *  complete.c    takes a call: what is asked, who may answer it, what it may cost
+ *  complete.c    takes a call: what is asked and who may answer it
+ *  spend.c       what it may cost, and the budgets that are asked for that
  *  course.c      which leg comes next: retries, further candidates, hedges, races
  *  leg.c         one transfer: its request, its clocks, its end
  *  leg_read.c    what comes of it: events watched as they pass, or translated
@@ -25,6 +26,7 @@
 #include "attempt.h"
 #include "budget.h"
 #include "calls.h"
+#include "cost.h"
 #include "decision.h"
 #include "embed.h"
 #include "line_scan.h"
@@ -53,6 +55,7 @@ typedef enum leg_way {
 } leg_way;
 
 typedef struct relay relay;
+typedef struct relay_shares relay_shares;
 
 typedef struct leg {
     relay *relay;
@@ -64,6 +67,9 @@ typedef struct leg {
     llm_format format; /* the provider speaks it here */
     const llm_ops *ops;
     bool hedge, continues;
+    budget_hold *hold;     /* of its own; NULL: the relay's is for it */
+    budget_wait own_wait;  /* for its provider's own limits: it is not called yet */
+    budget_hold *own_hold; /* of these */
     llm_notes notes;
     buf body; /* the request's, when it is not the client's own */
     http_transfer *transfer;
@@ -93,6 +99,7 @@ typedef struct leg {
     buf kept;           /* text of the answer, when prompts are logged */
     llm_finish finish;
     tokens tokens;
+    int64_t pictures, sound_ms;    /* of an answer that is no text */
     size_t text_bytes, tail_bytes; /* of the answer, for estimates; as the tail's clock began */
     char answer_id[80];            /* inside of a JSON string */
     bool usage_passed;
@@ -102,6 +109,7 @@ typedef struct leg {
     loop_timer first, tail; /* clocks: the first content; after the end of the answer */
     uint64_t started_us, first_us, first_byte_us;
     sv_id id;
+    bool sent;          /* all of the request, when the transfer was ended from here */
     bool settled, over; /* `over`: kept for its figures only */
 } leg;
 
@@ -130,26 +138,33 @@ struct relay {
     llm_features features;
     embed_request embed;
     plan_ask ask;
+    int64_t answers; /* that are asked for: "n" */
     plan plan;
     model_info infos[PLAN_MOST]; /* of the plan: the file may be read again meanwhile */
     /* what it may cost */
+    cost_ask cost;
+    relay_shares *shares; /* NULL: no budget is about a model */
+    void (*taken)(void *arg, int code, budget_hold *hold, const sv_error *err);
     budget_wait budget;
     budget_hold *hold;
     int64_t micro, used_tokens;
-    int64_t paid;         /* of `micro`: with the platform's keys */
+    int64_t paid;         /* of `micro`: with the platform's keys, and from `hold` */
     tenants_wait tenants; /* until the caller's own providers are known */
     bool priced;          /* every leg so far has a price */
     /* the course */
     leg *legs, *winner;
-    uint32_t made;              /* legs begun */
-    uint32_t place;             /* candidate that is tried now */
-    uint8_t tries[PLAN_MOST];   /* of each candidate */
-    uint8_t dead[PLAN_MOST];    /* bits: its keys that were refused */
+    uint32_t made;            /* legs begun */
+    uint32_t place, key;      /* candidate that is tried now; the key, while a budget is awaited */
+    uint8_t tries[PLAN_MOST]; /* of each candidate */
+    uint8_t dead[PLAN_MOST];  /* bits: its keys that were refused */
     uint8_t limited[PLAN_MOST]; /* bits: its keys that answered 429 since the last pause */
     loop_timer pause, hedge_timer;
     int64_t larger_than; /* only candidates with more context than this */
-    int first_code;      /* of a committed answer that is being continued */
-    leg *broken;         /* that had begun it */
+    leg *failed;         /* the last one that was called in vain, and why */
+    int failed_code;
+    sv_error failed_words;
+    int first_code; /* of a committed answer that is being continued */
+    leg *broken;    /* that had begun it */
     sv_error first_words;
     uint64_t started_us, first_us;
     bool log_prompt;
@@ -173,6 +188,24 @@ struct relay {
     const sv_error *lost_words;
 };
 
+/* spend.c */
+typedef budget_wait_done spend_done;
+/* r->cost and r->answers, also of a request that could not be read here. */
+void spend_read(relay *r);
+/* The most that the request can cost, into r->hold. As budget_take; done's `arg` is the relay. */
+int spend_take(relay *r, spend_done *done, sv_error *err);
+/* A leg of that hold has ended; and all of them. */
+void spend_paid(leg *l, int64_t micro, int64_t used);
+void spend_settle(relay *r);
+/* The same of one call more, of this candidate, beside another or to continue its answer. */
+int spend_take_further(relay *r, uint32_t place, spend_done *done, budget_hold **ret,
+                       sv_error *err);
+
+/* What the leg's provider may have by limits of its own, into l->own_hold; done's `arg` is the leg. */
+int spend_take_own(leg *l, spend_done *done, sv_error *err);
+/* Names the provider in a refusal of those. */
+void spend_word_own(const leg *l, sv_error *err);
+
 /* course.c */
 /* Begins the first leg or legs. 0 or an error, then nothing was begun. */
 int course_begin(relay *r, sv_error *err);
@@ -183,9 +216,19 @@ void course_failed(leg *l, int code, const sv_error *why);
 /* The leg's answer is complete. */
 void course_complete(leg *l);
 void course_stop(relay *r);
+/* The leg's provider is called now. */
+void course_called(leg *l);
+/* It is not: its own limits say so (`code`), or it cannot be. The leg is gone. */
+void course_passed_over(relay *r, uint32_t place, int code, const sv_error *why);
 
 /* leg.c */
-int leg_begin(relay *r, uint32_t place, uint32_t key, bool hedge, leg **ret, sv_error *err);
+typedef struct leg_start {
+    uint32_t place, key;
+    bool hedge;
+    budget_hold *hold; /* taken in any case */
+} leg_start;
+/* Its provider is called, or will be when its own limits allow it. */
+int leg_begin(relay *r, const leg_start *s, leg **ret, sv_error *err);
 /* The call of the provider is over, with outcome `code`; `ask_kept`: the relay waits for the row. */
 void leg_settle(leg *l, int code, bool ask_kept);
 /* Ends the transfer. What is left are figures. */
@@ -195,7 +238,7 @@ void leg_free(leg *l);
 void leg_estimate(leg *l);
 const char *leg_finish_name(llm_finish f); /* "stop", "length", ... */
 /* Is it the same format on both sides? */
-bool leg_passes(const relay *r, const provider *p);
+bool leg_passes(const relay *r, const candidate *c);
 
 /* leg_read.c */
 int leg_read_begin(leg *l, sv_error *err);
@@ -216,9 +259,9 @@ int deliver_commit(leg *l);
 void deliver_answer(leg *l, int code);
 /* The same of one with nothing in it, also of a stream. */
 void deliver_empty(leg *l);
-/* What all legs have answered, or false when none has. */
+/* What all legs have answered; has any of them? */
 void deliver_all(relay *r);
-bool deliver_some(relay *r);
+bool deliver_has_some(const relay *r);
 /* The stream of the winner is complete. */
 void deliver_end(relay *r);
 /* Ends the call with a failure, in the only form that is still possible. `l` may be NULL. */

@@ -198,6 +198,7 @@ static void read_settings(router *r, const config *c)
     r->attempts = (uint32_t)config_int(c, "router.attempts");
     r->hedge_percent = (uint32_t)config_int(c, "router.hedge_percent");
     r->idle_ms = (uint32_t)config_int(c, "router.idle_ms");
+    r->refuse_unpriced = strcmp(config_str(c, "router.unpriced"), "refuse") == 0;
     r->answer_bytes = (size_t)config_int(c, "router.answer_bytes");
     telemetry_start(&r->telemetry, c);
 }

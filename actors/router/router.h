@@ -41,6 +41,7 @@ typedef struct router {
     http_trust tenant_trust;
     platform_keys platform_keys;
     budgets *budgets;
+    bool refuse_unpriced; /* where money is limited */
     insight insight;
     decisions *decisions; /* the insight's */
     ledger ledger;

@@ -30,7 +30,8 @@ static const char *operation_of(const relay *r)
     case OP_COUNT: return "count_tokens";
     case OP_CHAT: break;
     }
-    return r->client->format == LLM_COMPLETIONS ? "text_completion" : "chat";
+    bool text = r->client->format == LLM_COMPLETIONS || r->client->format == LLM_GENERATE;
+    return text ? "text_completion" : "chat";
 }
 
 static const char *refusal_of(llm_failure_kind k)

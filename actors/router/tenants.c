@@ -4,6 +4,7 @@
 #include "tenants.h"
 
 #include "error.h"
+#include "fnv.h"
 #include "log.h"
 #include "uuid.h"
 
@@ -163,9 +164,10 @@ static const char *text(tenants *t, sv_str s)
     return s.n ? arena_copy(&t->arena, s) : "";
 }
 
-static int build(tenants *t, const auth_provider *p, const tenant_secret *s, provider **ret,
+static int build(tenants *t, const tenant_provider *tp, const tenant_secret *s, provider **ret,
                  sv_error *err)
 {
+    const auth_provider *p = tp->provider;
     secret *keys[1] = {NULL};
     provider_spec spec = {.name = text(t, p->name),
                           .source = FROM_TENANT,
@@ -176,12 +178,18 @@ static int build(tenants *t, const auth_provider *p, const tenant_secret *s, pro
                           .org = text(t, p->org),
                           .user = text(t, p->user),
                           .id = text(t, p->id),
-                          .changed = p->changed};
+                          .version = fnv_more(FNV_BASIS, tp->sealed)};
+    const auth_provider_limits *limits = p->limits;
     const char *kind = text(t, p->kind);
     if (!spec.name || !spec.base_url || !spec.org || !spec.user || !spec.id || !kind)
         return sv_fail(err, SV_E_NO_MEMORY, NULL, NULL);
     if (provider_kind(&spec, kind))
         return sv_fail(err, SV_E_INVALID, "kind", "This version does not know its kind.");
+    if (limits)
+        spec.limits = (budget_caps){.day = limits->day,
+                                    .month = limits->month,
+                                    .minute_requests = limits->minute_requests,
+                                    .minute_tokens = limits->minute_tokens};
     int rc = secret_new(s->key, "the provider", &keys[0], err);
     spec.n_keys = keys[0] != NULL;
     if (rc == 0) rc = provider_new(&spec, ret, err);
@@ -202,13 +210,13 @@ static void copy_models(const provider *from, provider *to)
         model_list_free(&l);
 }
 
-static void take(tenants *t, entry *e, const auth_provider *p, const tenant_secret *s)
+static void take(tenants *t, entry *e, const tenant_provider *tp, const tenant_secret *s)
 {
     provider *made = NULL;
     sv_error err = {.code = 0};
     uint16_t dice;
     uuid_random(&dice, sizeof dice);
-    if (build(t, p, s, &made, &err)) {
+    if (build(t, tp, s, &made, &err)) {
         drop_provider(t, e);
         snprintf(e->state, sizeof e->state, "not used: %.140s", err.message);
         return;
@@ -257,7 +265,7 @@ static void on_changed(tenants *t, const tenant_provider *tp)
     if (rc)
         refused(t, e, rc);
     else
-        take(t, e, p, &s);
+        take(t, e, tp, &s);
     seal_wipe(plain.p, plain.n);
     buf_free(&plain);
 }

@@ -27,3 +27,16 @@ uint32_t budget_name(char ret[BUDGET_NAME + 1], const char *level, const char *k
                      subject.n ? subject.p : "", model.n ? "/" : "", HASH, hex);
     return n < BUDGET_NAME ? (uint32_t)n : BUDGET_NAME;
 }
+
+static const char own[] = "own", provider[] = "provider";
+
+uint32_t budget_name_provider(char ret[BUDGET_NAME + 1], sv_str org, sv_str id)
+{
+    return budget_name(ret, own, provider, org, id, (sv_str){NULL, 0});
+}
+
+bool budget_name_is_provider(sv_str name)
+{
+    return name.n > sizeof own && memcmp(name.p, own, sizeof own - 1) == 0 &&
+           name.p[sizeof own - 1] == '.';
+}

@@ -13,4 +13,8 @@ enum { BUDGET_NAME = 120 };
 uint32_t budget_name(char ret[BUDGET_NAME + 1], const char *level, const char *kind, sv_str org,
                      sv_str subject, sv_str model);
 
+/* own.provider/ORG/ID: of a provider with a key of somebody's own. Answers the length. */
+uint32_t budget_name_provider(char ret[BUDGET_NAME + 1], sv_str org, sv_str id);
+bool budget_name_is_provider(sv_str name);
+
 #endif

@@ -731,6 +731,13 @@ void http_resume(http_transfer *t)
     if (put_off(t)) stop(t, SV_E_NO_MEMORY, "no timer to resume with");
 }
 
+uint64_t http_sent_bytes(const http_transfer *t)
+{
+    curl_off_t n = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &n);
+    return n > 0 ? (uint64_t)n : 0;
+}
+
 uint64_t http_first_byte_us(const http_transfer *t)
 {
     return t->first_byte_us;

@@ -78,6 +78,8 @@ http_transfer *http_start(http_client *c, const http_spec *spec, const http_even
                           sv_error *err);
 void http_cancel(http_transfer *t);
 void http_resume(http_transfer *t);
+/* Bytes of the request's body that were given to the system. */
+uint64_t http_sent_bytes(const http_transfer *t);
 /* Microseconds from start to the first byte of the answer's head; 0 before. */
 uint64_t http_first_byte_us(const http_transfer *t);
 

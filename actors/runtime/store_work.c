@@ -117,11 +117,11 @@ static void put_json(const sv_field *f, const void *at, buf *out)
         }
         buf_puts(out, list->n ? "]" : "[]");
         return;
+    case SV_T_MSG: work_json(f->sub, *(const void *const *)at, out); return;
     case SV_T_BIN:
-    case SV_T_RAW:
-    case SV_T_MSG: break;
+    case SV_T_RAW: break;
     }
-    assert(false && "a reply that is shown to people has plain fields and lists of them");
+    assert(false && "a reply that is shown to people has plain fields, parts and lists of them");
 }
 
 int work_json(const sv_message *m, const void *reply, buf *out)
@@ -131,6 +131,7 @@ int work_json(const sv_message *m, const void *reply, buf *out)
         const sv_field *f = &m->fields[i];
         const void *at = (const char *)reply + f->offset;
         if (f->type == SV_T_STR && ((const sv_str *)at)->p == NULL) continue;
+        if (f->type == SV_T_MSG && *(const void *const *)at == NULL) continue;
         buf_printf(out, "%s\"%s\":", comma, f->name);
         comma = ",";
         put_json(f, at, out);

@@ -10,6 +10,7 @@
 #include "chat_job.h"
 
 #include "cache_key.h"
+#include "chat_images.h"
 #include "error.h"
 #include "log.h"
 #include "sv_limits.h"
@@ -19,7 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BODY_MOST = 16 << 20, REFUSAL_BYTES = 65536, REPLY_MORE = 65536 };
+enum { BODY_MOST = 32 << 20, REFUSAL_BYTES = 65536, REPLY_MORE = 65536 };
 
 /* ---- jobs ---- */
 
@@ -34,8 +35,8 @@ static void job_end(chat_job *j)
     c->n--;
     if (j->held) sv_hold(j->w->process, -1);
     chat_reader_free(&j->reader);
-    buf *bufs[] = {&j->ticket, &j->packed,   &j->body, &j->refusal,
-                   &j->answer, &j->thinking, &j->out};
+    buf *bufs[] = {&j->ticket,   &j->packed, &j->body,   &j->refusal, &j->answer,
+                   &j->thinking, &j->out,    &j->images, &j->earlier};
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
         buf_free(bufs[i]);
     arena_free(&j->arena);
@@ -47,7 +48,10 @@ void chats_init(chats *c, const config *cfg)
     c->limits = (chat_limits){.context_messages = config_int(cfg, "chat.context_messages"),
                               .context_bytes = config_int(cfg, "chat.context_bytes"),
                               .sessions = config_int(cfg, "chat.sessions_most"),
-                              .messages = config_int(cfg, "chat.messages_most")};
+                              .messages = config_int(cfg, "chat.messages_most"),
+                              .image_bytes = config_int(cfg, "chat.image_bytes"),
+                              .kept_image_bytes = config_int(cfg, "chat.kept_image_bytes")};
+    c->image_bytes = (size_t)c->limits.image_bytes;
     c->message_bytes = (size_t)config_int(cfg, "chat.message_bytes");
     c->answer_bytes = (size_t)config_int(cfg, "chat.answer_bytes");
     c->reply_bytes = (size_t)config_int(cfg, "router.answer_bytes") + REPLY_MORE;
@@ -353,6 +357,7 @@ static int ask(chat_job *j, sv_error *err)
         j->by_router = true;
     }
     j->stream = sv_open(j->w->process, &r, &events, j, err);
+    if (j->by_router) buf_free(&j->body); /* nobody else will be asked */
     return j->stream ? 0 : err->code;
 }
 
@@ -366,14 +371,18 @@ static int compose(chat_job *j, sv_error *err)
     chat_prompt p = {.model = sv_cstr(j->model),
                      .system = j->q.system,
                      .text = j->text,
+                     .images = buf_str(&j->images),
                      .turns = j->begun.turns,
                      .n = j->begun.n,
+                     .seen = &j->earlier,
                      .temperature = j->q.temperature,
                      .max_tokens = j->q.max_tokens,
                      .stream = j->streaming};
     int rc = chat_body(&p, &j->body);
     j->begun.turns = NULL; /* the write's memory goes */
     j->begun.n = 0;
+    buf_free(&j->images);
+    buf_free(&j->earlier);
     return rc ? sv_fail(err, rc, NULL, NULL) : ask(j, err);
 }
 
@@ -418,13 +427,29 @@ static bool is_one_of(sv_str s, const char *const *words, size_t n)
     return false;
 }
 
+/* What is attached: the message, and behind it its images. */
+static sv_str text_of(sv_call *call, const workspace_chat_req *q)
+{
+    sv_str all = sv_call_attachment(call);
+    return (sv_str){all.p, q->text_bytes ? (uint32_t)q->text_bytes : all.n};
+}
+
+static sv_str images_of(sv_call *call, const workspace_chat_req *q)
+{
+    sv_str all = sv_call_attachment(call), text = text_of(call, q);
+    return (sv_str){all.n > text.n ? all.p + text.n : NULL, all.n - text.n};
+}
+
 static int check(sv_call *call, const workspace_chat_req *q, const chats *c)
 {
     static const char *const tasks[] = {"chat",   "code",   "summarise", "translate", "extract",
                                         "reason", "vision", "long",      "tools"};
     static const char *const levels[] = {"low", "medium", "high"};
     sv_error *err = sv_call_error(call);
-    sv_str text = sv_call_attachment(call);
+    sv_str text = text_of(call, q);
+    uint32_t n_images;
+    if (text.n > sv_call_attachment(call).n)
+        return sv_fail(err, SV_E_INVALID, "text_bytes", "The attachment is shorter.");
     if (text.n == 0)
         return sv_fail(err, SV_E_MISSING_FIELD, "message", "\"message\" is missing or empty.");
     if (text.n > c->message_bytes)
@@ -442,6 +467,8 @@ static int check(sv_call *call, const workspace_chat_req *q, const chats *c)
     if (q->complexity.n && !is_one_of(q->complexity, levels, sizeof levels / sizeof *levels))
         return sv_fail(err, SV_E_INVALID, "complexity",
                        "\"complexity\" is one of low, medium and high.");
+    int rc = chat_images_check(images_of(call, q), c->image_bytes, &n_images, err);
+    if (rc) return rc;
     if (c->n >= CHAT_JOBS)
         return sv_fail(err, SV_E_OVERLOADED, NULL, "Too many chats are under way.");
     return 0;
@@ -450,7 +477,7 @@ static int check(sv_call *call, const workspace_chat_req *q, const chats *c)
 /* Copies of all that the call lends. */
 static int job_fill(chat_job *j, sv_call *call, const workspace_chat_req *q)
 {
-    sv_str text = sv_call_attachment(call), who = sv_call_ticket(call);
+    sv_str text = text_of(call, q), images = images_of(call, q), who = sv_call_ticket(call);
     const chats *c = &j->w->chats;
     arena_init(&j->arena, 2 * CHAT_MESSAGE_BYTES);
     buf_init(&j->ticket, LIMIT_TICKET_BYTES);
@@ -460,6 +487,8 @@ static int job_fill(chat_job *j, sv_call *call, const workspace_chat_req *q)
     buf_init(&j->answer, c->answer_bytes);
     buf_init(&j->thinking, c->answer_bytes);
     buf_init(&j->out, BODY_MOST);
+    buf_init(&j->images, CHAT_IMAGES_BYTES);
+    buf_init(&j->earlier, CHAT_IMAGES_BYTES);
     chat_reader_init(&j->reader, on_said, j);
     j->streaming = sv_call_streaming(call);
     j->trace = *sv_call_trace(call);
@@ -467,6 +496,8 @@ static int job_fill(chat_job *j, sv_call *call, const workspace_chat_req *q)
     char *copy = arena_copy(&j->arena, text);
     j->text = (sv_str){copy, text.n};
     int rc = copy ? buf_put(&j->ticket, who.p, who.n) : SV_E_NO_MEMORY;
+    if (rc == 0 && images.n) rc = buf_put(&j->images, images.p, images.n);
+    if (rc == 0) rc = chat_images_check(images, c->image_bytes, &j->n_images, NULL);
     if (rc == 0) rc = message_encode(&workspace_chat_req_msg, q, &j->packed);
     if (rc == 0)
         rc = message_decode(&workspace_chat_req_msg, buf_str(&j->packed), MESSAGE_STRICT, &j->arena,
@@ -509,6 +540,9 @@ static int store_message(chat_job *j, const file_who *who)
                                .message = j->message,
                                .answer = j->answer_id,
                                .text = j->text,
+                               .images = buf_str(&j->images),
+                               .n_images = j->n_images,
+                               .seen = &j->earlier,
                                .model = j->q.model,
                                .title = j->title};
     return sv_store_write(j->w->process, "workspace.chat", chat_begin, &j->begin, &j->begun,

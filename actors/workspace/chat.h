@@ -22,7 +22,7 @@ typedef struct chats {
     chat_job *jobs;
     uint32_t n;
     chat_limits limits;
-    size_t message_bytes, answer_bytes, reply_bytes;
+    size_t message_bytes, image_bytes, answer_bytes, reply_bytes;
     bool sweeping, more; /* deleted sessions; more: what the last sweep left */
 } chats;
 

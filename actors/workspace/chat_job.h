@@ -32,6 +32,8 @@ struct chat_job {
     buf packed;
     workspace_chat_req q; /* borrows from packed and arena */
     sv_str text;          /* the user's message, in the arena */
+    buf images, earlier;  /* its own, and of earlier messages; until the body is made */
+    uint32_t n_images;
     file_who who;
     char session[UUID_TEXT + 1], message[UUID_TEXT + 1], answer_id[UUID_TEXT + 1];
     char title[CHAT_TITLE + 1];

@@ -1,4 +1,5 @@
 /*  chat_sessions.c - the methods about chat sessions: what there is, and its end. */
+#include "chat_images.h"
 #include "chat_text.h"
 #include "error.h"
 #include "log.h"
@@ -79,7 +80,8 @@ static workspace_chat_message show(const workspace *w, const chat_session_row *s
                                     .cost = chat_cost(row->priced, row->price, cost),
                                     .decision_id = row->decision,
                                     .finish = row->finish,
-                                    .error = row->error};
+                                    .error = row->error,
+                                    .images = row->images};
 }
 
 static int write_page(sv_call *call, const chat_page_out *page, buf *json)
@@ -116,6 +118,32 @@ int workspace_chat_session_of(sv_call *call, const void *request)
     buf_init(&json, PAGE_JSON);
     rc = write_page(call, &page, &json);
     if (rc == 0) rc = sv_reply_with(call, &head, buf_str(&json));
+    buf_free(&json);
+    return rc;
+}
+
+int workspace_chat_images(sv_call *call, const void *request)
+{
+    const workspace_chat_images_req *q = request;
+    router_complete_head head = {.http_status = 200, .content_type = sv_cstr("application/json")};
+    file_who who;
+    chat_images_in in = {&who, q->id, q->number};
+    buf images, json;
+    sv_str url;
+    uint32_t at = 0;
+    buf_init(&images, CHAT_IMAGES_BYTES);
+    buf_init(&json, CHAT_IMAGES_BYTES + LIMIT_MESSAGE_BYTES);
+    int rc = workspace_who(call, &who);
+    if (rc == 0) rc = store_read(call, chat_images, &in, &images);
+    buf_puts(&json, "{\"images\":[");
+    while (rc == 0 && chat_images_next(buf_str(&images), &at, &url)) {
+        buf_puts(&json, json.p[json.n - 1] == '[' ? "\"" : ",\"");
+        buf_put(&json, url.p, url.n);
+        buf_putc(&json, '"');
+    }
+    buf_puts(&json, "]}\n");
+    if (rc == 0) rc = json.failed ? json.error : sv_reply_with(call, &head, buf_str(&json));
+    buf_free(&images);
     buf_free(&json);
     return rc;
 }

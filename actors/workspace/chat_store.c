@@ -50,7 +50,25 @@ static sv_str keep(store_tx *tx, sv_str s, int *rc)
 
 /* ---- how many ---- */
 
-static int count_change(store_tx *tx, const file_who *who, int64_t by, int64_t most)
+static int count_images(store_tx *tx, const file_who *who, int64_t by, int64_t most)
+{
+    chat_count_row row = {.org = sv_cstr(who->org), .user = sv_cstr(who->user)};
+    if (by == 0) return 0;
+    int rc = store_get(tx, &workspace_chat_counts, &row);
+    if (rc && rc != SV_E_NOT_FOUND) return rc;
+    row.image_bytes += by;
+    if (row.image_bytes > most)
+        return sv_fail(store_error(tx), SV_E_QUOTA, "chat.kept_image_bytes",
+                       "A user's chat sessions may have images of %lld bytes "
+                       "(chat.kept_image_bytes): delete some first, or send these without a "
+                       "session.",
+                       (long long)most);
+    return store_put(tx, &workspace_chat_counts, &row);
+}
+
+/* `image_bytes` go with the sessions. */
+static int count_change(store_tx *tx, const file_who *who, int64_t by, int64_t most,
+                        int64_t image_bytes)
 {
     chat_count_row row = {.org = sv_cstr(who->org), .user = sv_cstr(who->user)};
     int rc = store_get(tx, &workspace_chat_counts, &row);
@@ -61,7 +79,8 @@ static int count_change(store_tx *tx, const file_who *who, int64_t by, int64_t m
             "A user may have %lld chat sessions (chat.sessions_most): delete some first.",
             (long long)most);
     row.sessions += by;
-    if (row.sessions < 0)
+    row.image_bytes -= image_bytes;
+    if (row.sessions < 0 || row.image_bytes < 0)
         return sv_fail(store_error(tx), SV_E_STORE_DAMAGED, "chat_counts",
                        "The count of chat sessions is damaged.");
     if (row.sessions == 0) return store_delete(tx, &workspace_chat_counts, &row);
@@ -72,7 +91,7 @@ static int session_start(store_tx *tx, const file_who *who, const chat_limits *l
                          const char *id, chat_session_row *ret)
 {
     int64_t now = store_now_ms(tx);
-    int rc = count_change(tx, who, 1, limits->sessions);
+    int rc = count_change(tx, who, 1, limits->sessions, 0);
     *ret = (chat_session_row){.org = sv_cstr(who->org),
                               .user = sv_cstr(who->user),
                               .id = sv_cstr(id),
@@ -84,35 +103,65 @@ static int session_start(store_tx *tx, const file_who *who, const chat_limits *l
 
 /* ---- text ---- */
 
-static int put_message(store_tx *tx, chat_message_row *row, sv_str text)
+static int put_message(store_tx *tx, chat_message_row *row, sv_str text, sv_str images)
 {
     bool inside = text.n <= CHAT_INLINE;
     row->text = inside && text.n ? text : (sv_str){NULL, 0};
+    row->image_bytes = images.n;
     int rc = store_put(tx, &workspace_chat_messages, row);
-    return rc || inside ? rc : store_blob_append(tx, &workspace_chat_messages, row, text);
+    if (rc == 0 && !inside) rc = store_blob_append(tx, &workspace_chat_messages, row, text);
+    if (rc == 0 && images.n) rc = store_blob_append(tx, &workspace_chat_messages, row, images);
+    return rc;
+}
+
+static int read_blob(store_tx *tx, const chat_message_row *row, uint64_t from, char *to, size_t n)
+{
+    size_t got = 0;
+    int rc = 0;
+    for (size_t at = 0; rc == 0 && at < n; at += got) {
+        rc = store_blob_read(tx, &workspace_chat_messages, row, from + at, to + at, n - at, &got);
+        if (rc == 0 && got == 0) rc = SV_E_STORE_DAMAGED;
+    }
+    return rc;
+}
+
+/* Bytes of text in the row's blob; the images are behind them. */
+static int text_size(store_tx *tx, const chat_message_row *row, uint64_t *ret)
+{
+    uint64_t images = (uint64_t)row->image_bytes;
+    *ret = 0;
+    int rc = store_blob_size(tx, &workspace_chat_messages, row, ret);
+    if (rc == SV_E_NOT_FOUND) return images ? SV_E_STORE_DAMAGED : 0; /* an answer without a word */
+    if (rc == 0 && (*ret < images || *ret > UINT32_MAX)) rc = SV_E_STORE_DAMAGED;
+    *ret -= rc ? 0 : images;
+    return rc;
 }
 
 /* The row's text, in the arena. */
 static int get_text(store_tx *tx, const chat_message_row *row, sv_str *ret)
 {
     uint64_t size;
-    size_t got = 0;
     int rc = 0;
     *ret = keep(tx, row->text, &rc);
     if (rc || ret->p) return rc;
-    rc = store_blob_size(tx, &workspace_chat_messages, row, &size);
-    if (rc == SV_E_NOT_FOUND) return 0; /* an answer without a word */
-    if (rc) return rc;
-    if (size > UINT32_MAX) return SV_E_STORE_DAMAGED;
+    rc = text_size(tx, row, &size);
+    if (rc || size == 0) return rc;
     char *bytes = arena_alloc(store_arena(tx), size + 1);
     if (bytes == NULL) return SV_E_NO_MEMORY;
-    while (rc == 0 && ret->n < size) {
-        rc = store_blob_read(tx, &workspace_chat_messages, row, ret->n, bytes + ret->n,
-                             (size_t)size - ret->n, &got);
-        if (rc == 0 && got == 0) break;
-        ret->n += (uint32_t)got;
-    }
-    ret->p = bytes;
+    *ret = (sv_str){bytes, (uint32_t)size};
+    return read_blob(tx, row, 0, bytes, size);
+}
+
+/* Its images, behind those that are there. */
+static int get_images(store_tx *tx, const chat_message_row *row, buf *to)
+{
+    uint64_t text;
+    size_t n = (size_t)row->image_bytes;
+    int rc = text_size(tx, row, &text);
+    char *room = rc ? NULL : buf_room(to, n);
+    if (room == NULL) return rc ? rc : SV_E_NO_MEMORY;
+    rc = read_blob(tx, row, text, room, n);
+    if (rc == 0) buf_added(to, n);
     return rc;
 }
 
@@ -151,7 +200,7 @@ static int load_context(store_tx *tx, const chat_begin_in *q, chat_begun *ret)
 {
     const chat_limits *l = q->limits;
     uint32_t most = (uint32_t)l->context_messages;
-    int64_t room = l->context_bytes;
+    int64_t room = l->context_bytes, image_room = l->image_bytes;
     store_scan *scan;
     chat_message_row row;
     ret->turns = arena_alloc(store_arena(tx), (most + 1) * sizeof *ret->turns);
@@ -166,7 +215,13 @@ static int load_context(store_tx *tx, const chat_begin_in *q, chat_begun *ret)
         if (rc || text.n == 0) continue;
         room -= text.n;
         if (room < 0) break;
-        ret->turns[ret->n++] = (chat_turn){sv_str_is(row.role, "user"), text};
+        image_room -= row.image_bytes; /* when they are too many, older ones are, too */
+        bool shown = row.image_bytes > 0 && image_room >= 0;
+        ret->turns[ret->n++] = (chat_turn){.user = sv_str_is(row.role, "user"),
+                                           .text = text,
+                                           .images_at = q->seen->n,
+                                           .images_n = shown ? (size_t)row.image_bytes : 0};
+        if (shown) rc = get_images(tx, &row, q->seen);
     }
     if (rc == 0) rc = store_scan_result(scan);
     store_scan_close(scan);
@@ -183,6 +238,7 @@ static int add_pair(store_tx *tx, const chat_begin_in *q, chat_session_row *s, c
                              .id = sv_cstr(q->message),
                              .role = sv_cstr("user"),
                              .state = sv_cstr("complete"),
+                             .images = q->n_images,
                              .created = now};
     chat_message_row answer = {.session = session,
                                .number = s->messages + 2,
@@ -193,11 +249,14 @@ static int add_pair(store_tx *tx, const chat_begin_in *q, chat_session_row *s, c
     if (s->messages == 0 && !s->titled) s->title = sv_cstr(q->title);
     if (q->model.n) s->model = q->model;
     s->messages += 2;
+    s->image_bytes += q->images.n;
     s->updated = now;
     ret->answer = answer.number;
     snprintf(ret->model, sizeof ret->model, "%.*s", SV_FMT(s->model));
-    int rc = put_message(tx, &said, q->text);
-    if (rc == 0) rc = put_message(tx, &answer, (sv_str){NULL, 0});
+    sv_str none = {NULL, 0};
+    int rc = count_images(tx, q->who, q->images.n, q->limits->kept_image_bytes);
+    if (rc == 0) rc = put_message(tx, &said, q->text, q->images);
+    if (rc == 0) rc = put_message(tx, &answer, none, none);
     return rc ? rc : store_put(tx, &workspace_chats, s);
 }
 
@@ -207,6 +266,7 @@ int chat_begin(store_tx *tx, const void *in, void *out)
     chat_begun *ret = out;
     chat_session_row s;
     *ret = (chat_begun){.n = 0};
+    buf_reset(q->seen, q->seen->cap);
     int rc = q->anew ? session_start(tx, q->who, q->limits, q->session, &s)
                      : find(tx, q->who, sv_cstr(q->session), &s);
     if (rc) return rc;
@@ -237,7 +297,7 @@ int chat_finish(store_tx *tx, const void *in, void *out)
     s.prompt_tokens += row.prompt_tokens;
     s.completion_tokens += row.completion_tokens;
     if (row.priced) s.price += row.price;
-    rc = put_message(tx, &row, q->text);
+    rc = put_message(tx, &row, q->text, (sv_str){NULL, 0});
     return rc ? rc : store_put(tx, &workspace_chats, &s);
 }
 
@@ -286,7 +346,7 @@ int chat_delete(store_tx *tx, const void *in, void *out)
     s.shelf = (sv_str){NULL, 0};
     s.gone = store_now_ms(tx);
     rc = store_put(tx, &workspace_chats, &s);
-    return rc ? rc : count_change(tx, q->who, -1, 0);
+    return rc ? rc : count_change(tx, q->who, -1, 0, s.image_bytes);
 }
 
 /* A deleted session, or SV_E_NOT_FOUND. */
@@ -409,4 +469,19 @@ int chat_page(store_tx *tx, const void *in, void *out)
         page->rows[page->n - 1 - i] = row;
     }
     return rc;
+}
+
+int chat_images(store_tx *tx, const void *in, void *out)
+{
+    const chat_images_in *q = in;
+    buf *to = out;
+    chat_session_row s;
+    chat_message_row row = {.session = q->id, .number = q->number};
+    buf_reset(to, to->cap);
+    int rc = find(tx, q->who, q->id, &s);
+    if (rc) return rc;
+    rc = store_get(tx, &workspace_chat_messages, &row);
+    if (rc == SV_E_NOT_FOUND)
+        return sv_fail(store_error(tx), rc, "number", "There is no such message in the session.");
+    return rc || row.image_bytes == 0 ? rc : get_images(tx, &row, to);
 }

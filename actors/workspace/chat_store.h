@@ -7,7 +7,8 @@
  *  an answer that is open and that nobody will fill in: whoever shows it calls it cut.
  *  A deleted session is gone at once; its messages are taken away piece by piece.
  *
- *  Invariant: a count row is the number of session rows of its user that are not deleted.
+ *  Invariant: a count row is the number of session rows of its user that are not deleted, and the sum of
+ *  their images' bytes.
  *
  *  Thread: store_fns where the store runs them; the rest any.   Ownership: inputs are borrowed; text in
  *  results lives in the arena of the store_op, where it is not copied.   Limits: chat_limits.
@@ -32,6 +33,7 @@ extern const store_table workspace_chats, workspace_chat_messages, workspace_cha
 
 typedef struct chat_limits {
     int64_t context_messages, context_bytes, sessions, messages;
+    int64_t image_bytes, kept_image_bytes;
 } chat_limits;
 
 /* Money as HTTP answers have it, "0.000123"; {NULL, 0} unless `priced`. */
@@ -42,6 +44,7 @@ sv_str chat_cost(bool priced, int64_t price, char to[CHAT_COST + 1]);
 typedef struct chat_turn {
     bool user; /* else the model's */
     sv_str text;
+    size_t images_at, images_n; /* in chat_begin_in.seen */
 } chat_turn;
 
 typedef struct chat_begin_in {
@@ -51,6 +54,9 @@ typedef struct chat_begin_in {
     bool anew;                    /* there is no such session yet */
     const char *message, *answer; /* their ids */
     sv_str text;
+    sv_str images; /* of chat_images.h */
+    uint32_t n_images;
+    buf *seen;    /* gets the images of earlier messages that a model is to see */
     sv_str model; /* as asked; empty: the session's */
     const char *title;
 } chat_begin_in;
@@ -126,6 +132,14 @@ typedef struct chat_page_out {
 } chat_page_out;
 /* in: chat_page_in, out: chat_page_out. */
 int chat_page(store_tx *tx, const void *in, void *out);
+
+typedef struct chat_images_in {
+    const file_who *who;
+    sv_str id;
+    int64_t number;
+} chat_images_in;
+/* in: chat_images_in, out: buf, which gets them (chat_images.h). */
+int chat_images(store_tx *tx, const void *in, void *out);
 
 /* The message's struct; text is borrowed from the row and from `cost`. */
 workspace_chat_session chat_show(const chat_session_row *row, char cost[CHAT_COST + 1]);

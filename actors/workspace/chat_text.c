@@ -2,6 +2,7 @@
  *  another. An event of a stream is its data lines, joined, up to an empty line. */
 #include "chat_text.h"
 
+#include "chat_images.h"
 #include "error.h"
 #include "json_scan.h"
 #include "message_view.h"
@@ -19,12 +20,26 @@ static void put_string(buf *out, sv_str s)
     buf_putc(out, '"');
 }
 
-static void put_message(buf *out, const char *role, sv_str text)
+static void put_message(buf *out, const char *role, sv_str text, sv_str images)
 {
+    uint32_t at = 0;
+    sv_str url;
     if (out->p[out->n - 1] != '[') buf_putc(out, ',');
     buf_printf(out, "{\"role\":\"%s\",\"content\":", role);
+    if (images.n) buf_puts(out, "[{\"type\":\"text\",\"text\":");
     put_string(out, text);
-    buf_putc(out, '}');
+    while (chat_images_next(images, &at, &url)) {
+        buf_puts(out, "},{\"type\":\"image_url\",\"image_url\":{\"url\":\"");
+        buf_put(out, url.p, url.n);
+        buf_puts(out, "\"}");
+    }
+    buf_puts(out, images.n ? "}]}" : "}");
+}
+
+static sv_str images_of(const chat_prompt *p, const chat_turn *t)
+{
+    if (t->images_n == 0) return (sv_str){NULL, 0};
+    return (sv_str){p->seen->p + t->images_at, (uint32_t)t->images_n};
 }
 
 int chat_body(const chat_prompt *p, buf *out)
@@ -33,10 +48,11 @@ int chat_body(const chat_prompt *p, buf *out)
     put_string(out, p->model);
     buf_puts(out, ",\"messages\":[");
     if (out->failed) return out->error;
-    if (p->system.n) put_message(out, "system", p->system);
+    if (p->system.n) put_message(out, "system", p->system, (sv_str){NULL, 0});
     for (uint32_t i = 0; i < p->n; i++)
-        put_message(out, p->turns[i].user ? "user" : "assistant", p->turns[i].text);
-    put_message(out, "user", p->text);
+        put_message(out, p->turns[i].user ? "user" : "assistant", p->turns[i].text,
+                    images_of(p, &p->turns[i]));
+    put_message(out, "user", p->text, p->images);
     buf_putc(out, ']');
     if (p->temperature >= 0) buf_printf(out, ",\"temperature\":%.6g", p->temperature);
     if (p->max_tokens) buf_printf(out, ",\"max_tokens\":%lld", (long long)p->max_tokens);

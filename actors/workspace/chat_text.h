@@ -18,9 +18,10 @@ enum { CHAT_EVENT_BYTES = 4 << 20, CHAT_FINISH = 24, CHAT_TITLE_BYTES = 80, CHAT
 /* ---- to the model ---- */
 
 typedef struct chat_prompt {
-    sv_str model, system, text;
+    sv_str model, system, text, images;
     const chat_turn *turns;
     uint32_t n;
+    const buf *seen;    /* images of turns; NULL: they have none */
     double temperature; /* -1: not said */
     int64_t max_tokens; /* 0: not said */
     bool stream;

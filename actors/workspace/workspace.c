@@ -2,6 +2,7 @@
  *  and live events. */
 #include "workspace.h"
 
+#include "chat_images.h"
 #include "error.h"
 #include "log.h"
 #include "sv_limits.h"
@@ -171,7 +172,7 @@ static const sv_method methods[] = {
      .reply = &router_complete_head_msg,
      .handler = workspace_chat,
      .flags = SV_INLINE,
-     .max_request = CHAT_MESSAGE_BYTES + LIMIT_MESSAGE_BYTES,
+     .max_request = CHAT_MESSAGE_BYTES + CHAT_IMAGES_BYTES + LIMIT_MESSAGE_BYTES,
      .doc = "Asks a model, and keeps what both said when there is a session."},
     {.name = "chat_sessions",
      .request = &workspace_chat_sessions_req_msg,
@@ -185,6 +186,12 @@ static const sv_method methods[] = {
      .handler = workspace_chat_session_of,
      .flags = SV_IDEMPOTENT,
      .doc = "A chat session with its messages, a page at a time."},
+    {.name = "chat_images",
+     .request = &workspace_chat_images_req_msg,
+     .reply = &router_complete_head_msg,
+     .handler = workspace_chat_images,
+     .flags = SV_IDEMPOTENT,
+     .doc = "The images of a message."},
     {.name = "chat_session_new",
      .request = &workspace_chat_session_new_req_msg,
      .reply = &workspace_chat_session_reply_msg,

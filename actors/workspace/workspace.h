@@ -28,7 +28,7 @@ void workspace_expire(workspace *w);
 sv_handler workspace_chat;
 /* chat_sessions.c */
 sv_handler workspace_chat_sessions, workspace_chat_session_of, workspace_chat_session_new,
-    workspace_chat_session_change, workspace_chat_session_delete;
+    workspace_chat_session_change, workspace_chat_session_delete, workspace_chat_images;
 /* Takes messages of deleted sessions away, piece by piece; from the loop, now and then. */
 void workspace_sweep(workspace *w);
 

@@ -2,6 +2,7 @@
  *  same as in one piece, and with nothing dropped it is the input itself. Each event is also read as
  *  a chunk of a completion. The first two bytes choose the cuts and what is dropped. */
 #include "answer.h"
+#include "openai.h"
 #include "sse_scan.h"
 
 #include <assert.h>
@@ -19,7 +20,7 @@ static sse_verdict on_event(void *arg, sv_str data)
     seen *s = arg;
     chunk c = answer_chunk(data);
     tokens t = {0};
-    answer_tokens(c.usage, &t);
+    openai_tokens(c.usage, &t);
     assert(t.cached <= t.prompt && t.reasoning <= t.completion && t.prompt >= 0);
     assert(data.p != NULL || !c.object);
     for (uint32_t i = 0; i < data.n; i++)

@@ -10,7 +10,7 @@ LONG=tokens=7,prompt=5000,cached=1000
 RATES='input: 10000000, output: 100000000, cached: 1000000, cache_write: 20000000, cache_write_1h: 40000000'
 # Failures count for a model only where its provider lists it.
 MODELS=("full,$FULL" "fulls,$FULL" "long,$LONG" "longs,$LONG" "none,tokens=20,nousage=1" "nones,tokens=20,nousage=1" \
-    "gone,tokens=100000,gap_ms=20" "bad,status=500" "late,first_ms=1500" "race" "hedge,slow_percent=4,slow_ms=2000" "tools,tools=1" "badtools,tools=1,badtools=1" "stumble,fail_first=1,status=500")
+    "gone,tokens=100000,gap_ms=20" "bad,status=500" "late,first_ms=1500" "unheard,first_ms=15000" "race" "hedge,slow_percent=4,slow_ms=2000" "tools,tools=1" "badtools,tools=1,badtools=1" "stumble,fail_first=1,status=500")
 infos() {
     local p m
     for p in oa an ge ol; do
@@ -92,6 +92,18 @@ for k in "${KINDS[@]}"; do
     check "$k: and its price" same "$(field $p "$m" price)" $(($(field $p "$m" prompt_tokens) * 10 + n * 100))
     check "$k: as an estimate" same "$(field $p "$m" estimated)" 1
 done
+
+# one that left before anything came: the question was read, and that is paid
+m=unheard,first_ms=15000
+curl -s -m 20 -H 'content-type: application/json' -d "{\"model\":\"oa/$m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi there\"}]}" "$URL/v1/chat/completions" &
+CLIENT=$!
+asked() { curl -s "http://127.0.0.1:$A/_stats" | grep -q unheard; }
+check "a question reached its provider" until_ok 10 asked
+kill $CLIENT; wait $CLIENT 2>/dev/null
+unheard() { [ "$(field oa "$m" cancelled)" = 1 ]; }
+check "a client that heard nothing is accounted" until_ok 5 unheard
+check "with its question" same "$(field oa "$m" price) $(field oa "$m" completion_tokens) $(field oa "$m" estimated)" "$(($(field oa "$m" prompt_tokens) * 10)) 0 1"
+check "which cost something" test "$(field oa "$m" price)" -gt 0
 
 # tries that failed cost nothing; the answer's tokens are those of who gave it
 for k in "${KINDS[@]}"; do

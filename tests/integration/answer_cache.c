@@ -493,6 +493,83 @@ static void an_error_is_everybodys(void **state)
     assert_int_equal(calls(), 5);
 }
 
+/* Neither kept nor shared: others fly on together. */
+static void a_users_own_provider_answers(void **state)
+{
+    (void)state;
+    for (int stream = 0; stream < 2; stream++) {
+        question hers = {
+            .model = "own", .text = "mine", .org = "o1", .user = "eve", .stream = stream};
+        question his = hers;
+        his.user = "ben";
+        begin(NULL);
+        once(&hers, "miss");
+        once(&hers, "miss");
+        once(&his, "miss");
+        once(&his, "hit");
+        assert_int_equal(calls(), 3);
+    }
+    for (int left = 0; left < 2; left++) { /* the one who led */
+        question hers = {.model = "own", .text = "under way", .org = "o1", .user = "eve"};
+        question his = hers;
+        client a, b, c, d;
+        begin(NULL);
+        his.user = "ben";
+        atomic_store(&fake->go, 0);
+        ask(&a, &hers);
+        UNTIL(calls() == 1);
+        if (!left) ask(&b, &hers);
+        ask(&c, &his);
+        ask(&d, &his);
+        kept(); /* told behind them: they are there */
+        if (left) {
+            forget(&a);
+            kept();
+        }
+        atomic_store(&fake->go, 1);
+        wait_for(&c);
+        wait_for(&d);
+        came(&c, "miss");
+        came(&d, "shared");
+        assert_int_equal(calls(), 2);
+        forget(&c);
+        forget(&d);
+        if (left) continue;
+        wait_for(&a);
+        wait_for(&b);
+        came(&a, "miss");
+        came(&b, "shared");
+        forget(&a);
+        forget(&b);
+    }
+}
+
+static void a_users_own_provider_fails(void **state)
+{
+    (void)state;
+    question hers = {.model = "own-broken", .text = "mine", .org = "o1", .user = "eve"};
+    client a, b, c;
+    atomic_store(&fake->go, 0);
+    ask(&a, &hers);
+    UNTIL(calls() == 1);
+    hers.user = "ben";
+    ask(&b, &hers);
+    hers.user = "anna";
+    ask(&c, &hers);
+    kept();
+    atomic_store(&fake->go, 1);
+    wait_for(&a);
+    wait_for(&b);
+    wait_for(&c);
+    assert_int_equal(a.code, SV_E_PROVIDER_UNREACHABLE);
+    came(&b, "miss");
+    came(&c, "shared");
+    assert_int_equal(calls(), 2);
+    forget(&a);
+    forget(&b);
+    forget(&c);
+}
+
 static void the_router_dies(void **state)
 {
     (void)state;
@@ -645,6 +722,21 @@ static void the_same_meaning(void **state)
     kit_end(&k);
     assert_true(cleared("m", "", false, 0) > 0);
     once(&like, "miss");
+}
+
+/* With embeddings of her own making nobody finds others' answers, or gives them his. */
+static void what_it_means_to_eve(void **state)
+{
+    (void)state;
+    question q = {.model = "m", .text = "how do i brew tea", .org = "o1", .semantic = true};
+    question hers = {.model = "m", .text = "zzz qqq", .org = "o1", .user = "eve", .semantic = true};
+    once(&hers, "miss");
+    once(&q, "miss");
+    hers.text = "xxx jjj";
+    once(&hers, "miss");
+    q.text = "how do i brew the tea";
+    near(&q);
+    assert_int_equal(calls(), 3);
 }
 
 /* Kept like others, but for its words only; and one that is cleared while its meaning is asked. */
@@ -925,8 +1017,11 @@ int main(void)
         cmocka_unit_test_setup(the_leader_leaves, begin),
         cmocka_unit_test_setup(a_slow_follower, begin),
         cmocka_unit_test_setup(an_error_is_everybodys, begin),
+        cmocka_unit_test_setup(a_users_own_provider_answers, begin),
+        cmocka_unit_test_setup(a_users_own_provider_fails, begin),
         cmocka_unit_test_setup(the_router_dies, begin),
         cmocka_unit_test_setup(the_same_meaning, begin),
+        cmocka_unit_test_setup(what_it_means_to_eve, begin),
         cmocka_unit_test_setup(some_are_for_their_words_only, begin),
         cmocka_unit_test_setup(a_hundred_of_the_same_meaning, begin),
         cmocka_unit_test_setup(the_words_are_asked_for_meanwhile, begin),

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "json_scan.h"
+#include "ticket.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,12 +67,20 @@ static int large(sv_call *call, const router_complete_head *head, size_t n)
     return rc;
 }
 
+static bool is_eve(sv_call *call)
+{
+    ticket t;
+    return ticket_read(sv_call_ticket(call), &t, NULL) == 0 && sv_str_is(t.user, "eve");
+}
+
 /* One number for each letter of the input. */
 static int meaning(sv_call *call)
 {
     buf text, out;
     int count[26] = {0};
-    router_complete_head head = {.http_status = 200, .content_type = sv_cstr("application/json")};
+    bool own = is_eve(call);
+    router_complete_head head = {
+        .http_status = 200, .content_type = sv_cstr("application/json"), .personal = own};
     atomic_fetch_add(&fake->meanings, 1);
     while (atomic_load(&fake->understands) == 0) {
         int rc = sv_sleep(call, 2);
@@ -80,7 +89,10 @@ static int meaning(sv_call *call)
     if (atomic_load(&fake->understands) == 2) return SV_E_PROVIDER_TIMEOUT;
     buf_init(&text, 1 << 16);
     buf_init(&out, 1 << 16);
-    json_text(json_get(json_root(sv_call_attachment(call)), "input"), &text);
+    if (own)
+        buf_puts(&text, "how do i brew tea");
+    else
+        json_text(json_get(json_root(sv_call_attachment(call)), "input"), &text);
     for (size_t i = 0; i < text.n; i++)
         if (text.p[i] >= 'a' && text.p[i] <= 'z') count[text.p[i] - 'a']++;
     buf_puts(&out, "{\"data\":[{\"embedding\":[");
@@ -102,6 +114,7 @@ static int complete(sv_call *call, const void *request)
     snprintf(up, sizeof up, "up-%s", model);
     const char *task = strcmp(model, "translate") == 0 ? "translate" : "chat";
     bool tools = strcmp(model, "tools") == 0, cut = strcmp(model, "cut") == 0;
+    bool own = strncmp(model, "own", 3) == 0 && is_eve(call);
     router_complete_head head = {.http_status = strcmp(model, "refusal") == 0 ? 400 : 200,
                                  .content_type = sv_cstr("application/json"),
                                  .provider = sv_cstr("fake"),
@@ -113,7 +126,8 @@ static int complete(sv_call *call, const void *request)
                                  .prompt_tokens = 5,
                                  .completion_tokens = 3,
                                  .tools = tools,
-                                 .whole = !cut};
+                                 .whole = !cut,
+                                 .personal = own};
     router_complete_end end = {.provider = head.provider,
                                .model = head.model,
                                .prompt_tokens = 5,
@@ -128,6 +142,7 @@ static int complete(sv_call *call, const void *request)
     if (q->stream) return stream(call, model, &head, &end);
     int rc = wait_for_go(call);
     if (rc) return rc;
+    if (own && strcmp(model, "own-broken") == 0) return SV_E_PROVIDER_UNREACHABLE;
     if (strcmp(model, "error") == 0) return SV_E_PROVIDER_TIMEOUT;
     if (strcmp(model, "denied") == 0) return SV_E_MODEL_NOT_ALLOWED;
     if (strcmp(model, "half") == 0) return large(call, &head, FAKE_HALF);

@@ -1,7 +1,8 @@
 /*  answer_cache_router.h - a router for tests of the cache, in a process of its own that shares `fake`
  *  with the test. What it answers is in the model's name: error, denied, refusal (status 400), tools, cut,
  *  half and large (bytes), long (a long stream), translate (its task), anything else a short answer.
- *  Streams begin at once; every answer waits for `go`. To the endpoint embeddings it answers how often
+ *  To the user eve it is a provider of her own that answers own and fails for own-broken; her embeddings
+ *  are her own, too, and say that every text means "how do i brew tea". Streams begin at once; every answer waits for `go`. To the endpoint embeddings it answers how often
  *  each letter occurs in the text. */
 #ifndef ANSWER_CACHE_ROUTER_H
 #define ANSWER_CACHE_ROUTER_H

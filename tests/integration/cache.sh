@@ -11,6 +11,8 @@ export SAMOVAR_CONFIG=$WORK/samovar.yaml
 cat > "$SAMOVAR_CONFIG" <<EOF
 router:
   tenant_urls_private: true
+  log_requests: on
+  prices: [{model: "sim,echo=1", input: 1000000, output: 1000000}]
   providers:
     - {name: sim, base_url: "$S/v1", models: [sim, meanings]}
 cache: {semantic: true, semantic_model: sim/meanings}
@@ -55,7 +57,7 @@ for path in /v1/messages /v1/responses /v1/completions /v1/embeddings /ollama/ap
     */responses) b='{"model":"sim","temperature":0,"input":"hi"}';;
     */completions) b='{"model":"sim","temperature":0,"prompt":"hi"}';;
     */embeddings) b='{"model":"sim","input":"hi"}';;
-    *) b='{"model":"sim","temperature":0,"stream":false,"messages":[{"role":"user","content":"hi"}]}';;
+    *) b='{"model":"sim","options":{"temperature":0},"stream":false,"messages":[{"role":"user","content":"hi"}]}';;
     esac
     more=(); [ $path = /v1/embeddings ] && more=(-H 'cache-control: max-age=60')
     first=$(ASK_PATH=$path how "$BOB_KEY" "$b" "${more[@]}"); cp "$WORK/answer" "$WORK/first"
@@ -108,8 +110,8 @@ at_once() { # NUMBER BODY DIR
 }
 hows() { local i; for ((i = 0; i < $2; i++)); do head_of x-cache "$1/h$i"; done | sort | uniq -c | awk '{printf "%s%s %s", (NR > 1 ? ", " : ""), $1, $2}'; }
 all_same() { local i; for ((i = 1; i < $2; i++)); do cmp -s "$1/b0" "$1/b$i" || { echo "  answer $i differs" >&3; return 1; }; done; [ -s "$1/b0" ]; }
-at_once 100 "$(body sim,first_ms=1500 many)" "$WORK/plain"
-check "a hundred at once are one call" same "$(calls sim,first_ms=1500)" 1
+at_once 100 "$(body sim,first_ms=3000 many)" "$WORK/plain"
+check "a hundred at once are one call" same "$(calls sim,first_ms=3000)" 1
 check "one leads" same "$(hows "$WORK/plain" 100)" "1 miss, 99 shared"
 check "all have the same answer" all_same "$WORK/plain" 100
 at_once 100 "$(body sim,first_ms=500,tokens=40,gap_ms=20 many '"stream":true')" "$WORK/streams"
@@ -129,11 +131,11 @@ check "without another call" same "$(calls $slow)" 1
 slow=sim,tokens=41,gap_ms=50
 curl -sN -m 30 -o "$WORK/gone" -H "$J" -H "authorization: Bearer $BOB_KEY" -d "$(body $slow leave '"stream":true')" "$URL/v1/chat/completions" & lead=$!
 until_ok 5 eval '[ -s "$WORK/gone" ]'
-ask "$BOB_KEY" "$(body $slow leave '"stream":true')" > "$WORK/stays" & stays=$!
+ask "$BOB_KEY" "$(body $slow leave '"stream":true')" -H 'x-stainless-timeout: 1' > "$WORK/stays" & stays=$!
 until_ok 5 eval '[ -s "$WORK/stays" ]'
 kill -9 $lead; wait $lead 2>/dev/null
 wait $stays
-check "the leader leaves: the others have the whole answer" eval 'grep -q "\[DONE\]" "$WORK/stays" && grep -q tok40 "$WORK/stays"'
+check "the leader leaves: the others have the whole answer, though they would not have waited longer for its beginning" eval 'grep -q "\[DONE\]" "$WORK/stays" && grep -q tok40 "$WORK/stays"'
 check "of one call" same "$(calls $slow)" 1
 check "which is kept" same "$(how "$BOB_KEY" "$(body $slow leave '"stream":true')")" hit
 
@@ -150,12 +152,23 @@ check "something else is something else" same "$(how "$BOB_KEY" "$(body sim "wha
 check "tools are never answered so" same "$(how "$BOB_KEY" "$(body sim "how do I brew in the morning a pot of good black tea" "$TOOLS")" "${M[@]}")" miss
 check "the header alone is enough" same "$(how "$BOB_KEY" "$(chat sim "how do I brew a pot of good black tea at seven")" "${M[@]}") $(how "$BOB_KEY" "$(chat sim "at seven how do I brew a pot of good black tea")" "${M[@]}")" "miss semantic"
 
+# ---- what it saves ----
+saved() { "$BIN/samovar" call cache.stats '{"model":"sim,echo=1"}' | jq -c '[.hits, .shared // 0, .misses, .price]'; }
+how "$BOB_KEY" "$(body sim,echo=1 "worth a lot")" >/dev/null
+paid() { PAID=$(curl -s -H "authorization: Bearer $ANNA" "$URL/api/usage?by=model&model=sim,echo=1" | jq .total.price); [ "$PAID" -gt 0 ]; }
+check "an answer that costs something" until_ok 5 paid
+check "saves it with each hit" same "$(how "$BOB_KEY" "$(body sim,echo=1 "worth a lot")")$(how "$BOB_KEY" "$(body sim,echo=1 "worth a lot" '"metadata":{}')") $(saved)" "hithit [2,0,1,$((2 * PAID))]"
+lines() { grep '"completion"' "$WORK/up.log" | jq -c 'select(.["gen_ai.original.model"] == "sim,echo=1") | [.cache, .cost > 0, .saved, .attempts, .["gen_ai.request.model"], (.["gen_ai.usage.input_tokens"] > 0), (.org | length)]'; }
+hits_are_there() { [ "$(lines | wc -l)" = 3 ]; }
+check "each has a line in the log" until_ok 5 hits_are_there
+check "that says it" same "$(lines | tail -2 | sort -u)" "[\"hit\",false,$PAID,0,\"sim,echo=1\",true,36]"
+
 # ---- who sees and clears it ----
 api() { curl -s -m 10 -H "authorization: Bearer $1" "${@:3}" "$URL$2"; }
 api_code() { api "$@" -o /dev/null -w '%{http_code}'; }
 CARL_ORG=$(api "$CARL" /api/cache/entries | jq -r '.entries[0].org')
 check "an owner sees his organization's" same "$(api "$BOB" /api/cache/entries | jq -c '[.entries[].org] | unique | length')" 1
-check "and its figures" eval '[ "$(api "$BOB" /api/cache | jq ".hits > 0 and .misses > 0 and (.models | length) > 0")" = true ]'
+check "and its figures" eval '[ "$(api "$BOB" /api/cache | jq ".hits > 0 and .misses > 0 and .semantic > 0 and .since > 1500000000000 and (.models | length) > 0")" = true ]'
 check "not another's" same "$(api_code "$BOB" "/api/cache/entries?org=$CARL_ORG")" 403
 check "the platform's administrator sees all" same "$(api "$ANNA" '/api/cache/entries?limit=40' | jq -c '[.entries[].org] | unique | length >= 2')" true
 check "words are not shown" hasnt "$(api "$ANNA" '/api/cache/entries?limit=40')" tok0
@@ -178,7 +191,7 @@ for kind in false true; do
     slow=$(body "sim/sim,first_ms=1500" "slow $kind" "\"stream\":$kind")
     HEAD=$WORK/head.slow who_said "$MEMBER" "$slow" > "$WORK/slow" & slow_pid=$!
     until_ok 5 under_way_now
-    check "also who asks for the same meanwhile (stream $kind)" same "$(who_said "$BOB" "$slow") $(jq -Rsr 'test("tok0")' "$HEAD.answer")" "sim  true"
+    check "also who asks for the same meanwhile (stream $kind)" same "$(who_said "$BOB" "$slow") $(jq -Rsr 'test("tok0")' "$HEAD.answer")" "sim miss true"
     wait $slow_pid
     check "the member has his own (stream $kind)" same "$(cat "$WORK/slow")" "own:sim miss"
 done

@@ -12,7 +12,7 @@ router:
   prices:
     - {model: "sim,echo=1", input: 1000000, output: 2000000}
     - {model: sim-small, input: 1000000, output: 2000000}
-chat: {message_bytes: 20000, sessions_most: 6, messages_most: 40}
+chat: {message_bytes: 20000, image_bytes: 1500000, sessions_most: 6, messages_most: 40}
 supervisor: {restarts: 50}
 END
 ready_model() { curl -s "$URL/v1/models" | jq -e '.data[] | select(.id == "sim-small")'; }
@@ -93,6 +93,18 @@ talk "{\"message\":\"x\",\"session_id\":\"$S\",\"model\":\"sim,echo=1\"}" > /dev
 check "whichever session it is in" same "$(curl -s "$URL/api/chat/sessions?limit=1" | jq -c '[[.sessions[].title],.next]')" "[[\"Tea\"],\"$S\"]"
 check "page by page" same "$(curl -s "$URL/api/chat/sessions?limit=1&after=$S" | jq -c '[[.sessions[].title],.next]')" '[["Second session"],null]'
 
+# ---- images ----
+PNG=data:image/png\;base64,iVBORw0KGgo= GIF=data:image/gif\;base64,R0lGODlh
+seen() { upstream | jq -c '.body | (if type == "string" then fromjson else . end) | .messages | map(if (.content | type) == "array" then [.content[] | .text // .image_url.url] else .content end)'; }
+check "an image" same "$(talk "{\"images\":[\"${PNG//\//\\/}\",\"$GIF\"],\"message\":\"What is it?\",\"model\":\"sim\"}") $(seen)" "200 [[\"What is it?\",\"$PNG\",\"$GIF\"]]"
+check "auto takes it for what it is" same "$(talk "{\"message\":\"What is it?\",\"images\":[\"$PNG\"],\"session_id\":\"$T\",\"model\":\"sim,echo=1\"}") $(body .task)" "200 vision"
+check "it stays in the session" same "$(session "$T" '?limit=2' | jq -c '.messages | map(.images)')" "[1,0]"
+check "and can be had" same "$(curl -s "$URL/api/chat/sessions/$T/images/3")" "{\"images\":[\"$PNG\"]}"
+check "a message without, or none" same "$(curl -s "$URL/api/chat/sessions/$T/images/4") $(curl -s -o /dev/null -w '%{http_code}' "$URL/api/chat/sessions/$T/images/99")" '{"images":[]} 404'
+check "for the model to see again" same "$(talk "{\"message\":\"And its colour?\",\"session_id\":\"$T\",\"model\":\"sim\"}") $(seen | jq -c '.[-3:]')" "200 [[\"What is it?\",\"$PNG\"],\"What is it?\",\"And its colour?\"]"
+{ printf '{"message":"large","model":"sim","images":["data:image/png;base64,'; head -c 1200000 /dev/zero | tr '\0' 'A'; printf '"]}'; } > "$WORK/large.json"
+check "one of more than a megabyte" same "$(talk "@$WORK/large.json" /stream) $(upstream | jq '.body_bytes > 1200000')" "200 true"
+
 # ---- tasks, budgets, the cache ----
 sim_reset
 check "a translation" same "$(talk '{"message":"Guten Tag","task_type":"translate","model":"sim,echo=1"}') $(body '[.task,.cached] | @json')" '200 ["translate",null]'
@@ -113,8 +125,10 @@ sim_reset
 curl -sN -m 1 -o /dev/null -H 'content-type: application/json' -d '{"message":"x","model":"sim,tokens=400,gap_ms=50"}' "$URL/api/chat/stream"
 gone_upstream() { stats | jq -e '.active == 0 or .under_way == 0'; }
 check "without a session the provider's call ends with the client" until_ok 2 gone_upstream
-SLOW=$(curl -s -X POST -H 'content-type: application/json' -d '{"title":"slow","model":"sim,tokens=30,gap_ms=60"}' "$URL/api/chat/sessions" | jq -r .session.id)
-curl -sN -m 0.7 -o /dev/null -H 'content-type: application/json' -d "{\"message\":\"go on\",\"session_id\":\"$SLOW\"}" "$URL/api/chat/stream"
+SLOW=$(curl -s -X POST -H 'content-type: application/json' -d '{"title":"slow","model":"sim,tokens=30,gap_ms=80"}' "$URL/api/chat/sessions" | jq -r .session.id)
+curl -sN -m 30 -o "$WORK/begun" -H 'content-type: application/json' -d "{\"message\":\"go on\",\"session_id\":\"$SLOW\"}" "$URL/api/chat/stream" & CURL=$!
+until_ok 5 grep -q '^event: delta' "$WORK/begun"
+kill $CURL; wait $CURL 2>/dev/null
 check "with one it is being written" same "$(session "$SLOW" | jq -r '.messages[1].state')" writing
 written() { [ "$(session "$1" | jq -r '.messages[-1].state')" = complete ]; }
 check "until it is there" until_ok 10 written "$SLOW"
@@ -139,7 +153,7 @@ check "deleted" same "$(curl -s -o /dev/null -w '%{http_code}' -X DELETE "$URL/a
 check "it is not there any more" same "$(curl -s -o /dev/null -w '%{http_code}' "$URL/api/chat/sessions/$S") $(talk "{\"message\":\"x\",\"session_id\":\"$S\"}")" "404 404"
 rows_of() { [ "$("$BIN/samovar" store dump workspace --table chat_messages | grep -c "$1")" = "$2" ]; }
 check "nor are its messages" until_ok 10 rows_of "$S" 0
-check "those of others are" rows_of "$T" 2
+check "those of others are" rows_of "$T" 6
 for i in 1 2 3 4; do talk '{"message":"fill","session_id":"new","model":"sim,echo=1"}' > "$WORK/last"; done
 check "sessions have a limit" same "$(talk '{"message":"fill","session_id":"new","model":"sim,echo=1"}') $(code) $(field)" "507 quota.exceeded chat.sessions_most"
 Q=$(curl -s "$URL/api/chat/sessions" | jq -r '.sessions[0].id')
@@ -154,6 +168,14 @@ refused() { # WHAT BODY STATUS FIELD
 }
 refused "no message" '{}' 400 message
 refused "an empty one" '{"message":""}' 400 message
+refused "an image that is none" '{"message":"x","images":["data:image/svg+xml;base64,AAAA"]}' 400 images
+refused "images that are no list" '{"message":"x","images":"data:image/png;base64,AAAA"}' 400 images
+refused "an image elsewhere" '{"message":"x","images":["https://example.org/a.png"]}' 400 images
+refused "what only the edge says of them" '{"message":"x","text_bytes":1}' 400 text_bytes
+{ printf '{"message":"x","images":["data:image/png;base64,'; head -c 1600000 /dev/zero | tr '\0' 'A'; printf '"]}'; } > "$WORK/large.json"
+refused "images that are too large" "@$WORK/large.json" 413 images
+{ printf '{"message":"'; head -c 12000000 /dev/zero | tr '\0' 'A'; printf '"}'; } > "$WORK/large.json"
+check "a message that is far too large" same "$(talk "@$WORK/large.json")" 413
 refused "a list" '{"message":["x"]}' 400 message
 refused "too long a one" "{\"message\":\"$LONG$LONG\"}" 413 message
 refused "a field that nobody knows" '{"message":"x","stream":true}' 400 stream
@@ -181,7 +203,7 @@ HERS=$(body .session_id)
 for id in "$HERS" "$OPERATORS"; do
     check "another user does not find it, nor goes on with it" same \
         "$(as "$BOB" "/api/chat/sessions/$id") $(as "$BOB" /api/chat -d "{\"message\":\"x\",\"session_id\":\"$id\"}") $(as "$BOB" /api/chat/stream -d "{\"message\":\"x\",\"session_id\":\"$id\"}")" "404 404 404"
-    check "nor changes or deletes it" same "$(as "$BOB" "/api/chat/sessions/$id" -X PATCH -d '{"title":"x"}') $(as "$BOB" "/api/chat/sessions/$id" -X DELETE)" "404 404"
+    check "nor sees its images, changes or deletes it" same "$(as "$BOB" "/api/chat/sessions/$id/images/1") $(as "$BOB" "/api/chat/sessions/$id" -X PATCH -d '{"title":"x"}') $(as "$BOB" "/api/chat/sessions/$id" -X DELETE)" "404 404 404"
 done
 check "it is hers still" same "$(as "$ANNA" "/api/chat/sessions/$HERS") $(body '[.session.title,(.messages | length)] | @json')" '200 ["mine",2]'
 check "nobody without an account" same "$(curl -s -o /dev/null -w '%{http_code}' -H 'content-type: application/json' -d '{"message":"x"}' "$URL/api/chat")" 401

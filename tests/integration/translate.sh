@@ -4,8 +4,8 @@
 # its signature, why it stopped, usage.
 . "$(dirname "$0")/lib.sh"
 tool provider_sim; A=$TOOL_PORT
-declare -A SHORT=([openai]=oa [anthropic]=an [gemini]=ge [ollama]=ol)
-KINDS=(openai anthropic gemini ollama)
+declare -A SHORT=([openai]=oa [anthropic]=an [gemini]=ge [ollama]=ol [responses]=on)
+KINDS=(openai anthropic gemini ollama responses) # the last: a model that chats by /responses alone
 CLIENTS=(openai responses anthropic ollama)
 cat > "$WORK/samovar.yaml" <<EOF
 router:
@@ -16,9 +16,14 @@ router:
     - {name: ge, kind: gemini, base_url: "http://127.0.0.1:$A/v1beta", key_env: KEY_GE, models: [ge-small]}
     - {name: ol, kind: ollama, base_url: "http://127.0.0.1:$A", models: [ol-small]}
     - {name: re, base_url: "http://127.0.0.1:$A/v1", responses: true, models: [re-small]}
+    - {name: on, base_url: "http://127.0.0.1:$A/v1", responses: true, models: [on-small]}
   model_info:
     - {model: "an/sim,echo=all", can: [tools, see, json, think, adaptive]}
     - {model: "an/older,tools=1,tokens=0", can: [tools]}
+    - {model: "on/sim,echo=all", can: [tools, see, json, think, responses]}
+    - {model: "on/sim,tools=2", can: [tools, responses]}
+    - {model: "on/sim,finish=length,prompt=31,tokens=6", can: [responses]}
+    - {model: "on/sim,tools=2,thinking=4,tokens=3", can: [tools, think, responses]}
 EOF
 platform_up SAMOVAR_CONFIG="$WORK/samovar.yaml" KEY_AN=sk-ant-333333 KEY_GE=g-444444
 path_of() { case $1 in openai) echo /v1/chat/completions;; responses) echo /v1/responses;; anthropic) echo /v1/messages;; ollama) echo /ollama/api/chat;; esac; }
@@ -83,7 +88,7 @@ again_of() { # CLIENT MODEL ANSWER: the same question with the answer, and resul
     anthropic) jq -c --argjson a "$3" '.messages += [{role: "assistant", content: $a.content}, {role: "user", content: [$a.content[] | select(.type == "tool_use") | {type: "tool_result", tool_use_id: .id, content: "done"}]}]';;
     esac <<<"$2"
 }
-for k in anthropic gemini; do
+for k in anthropic gemini responses; do
     for c in openai responses anthropic; do
         first=$(short_of $c "${SHORT[$k]}/sim,tools=2,thinking=4,tokens=3" "$(tools_of $c),$(think_of $c)")
         got=$(send $c "$first")
@@ -92,6 +97,23 @@ for k in anthropic gemini; do
         check "$c to $k: signatures come back" same "$(text_of $c <<<"$got" 2>/dev/null)" "tok0 tok1 tok2"
     done
 done
+# A conversation that goes on with another provider: what the first one signed, or did not sign, stays behind.
+moved() { # CLIENT FROM TO
+    local first got
+    first=$(short_of $1 "$2/sim,tools=2,thinking=4,tokens=3" "$(tools_of $1),$(think_of $1)")
+    got=$(send $1 "$first")
+    got=$(send $1 "$(again_of $1 "$first" "$got" | jq -c --arg m "$3/sim,tokens=3" '.model = $m')")
+    text_of $1 <<<"$got" 2>/dev/null || echo "$got"
+}
+for way in "anthropic ge an" "anthropic ol an" "responses an re"; do
+    check "the same format, but signatures of others: $way" same "$(moved $way)" "tok0 tok1 tok2"
+done
+generated() { curl -sN -m 20 -H 'content-type: application/json' --data-binary "{\"model\":\"$1/sim,tokens=2\",\"prompt\":\"hi\"${2-}}" "$URL/ollama/api/generate"; }
+for p in oa an ge ol; do
+    check "Ollama's generate, from $p" same "$(generated $p | jq -rj '.response, if .done then " \(.done_reason) \(.eval_count)" else "" end')" "tok0 tok1 stop 2"
+done
+check "what only Ollama can, for Ollama" same "$(generated ol ',"suffix":"b","stream":false' | jq -r .response)" "tok0 tok1"
+check "and for others" has "$(generated oa ',"suffix":"b"' | jq -r .error)" "leave it out"
 check "no sanitizer report" hasnt "$(cat "$WORK/up.log" "$WORK/tools.log")" "ERROR: AddressSanitizer"
 
 # what would be kept with the provider's key is refused also where the bytes would pass

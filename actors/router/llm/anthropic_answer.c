@@ -92,13 +92,13 @@ static const char *reason(llm_finish f, bool calls, bool refused)
     switch (f) {
     case LLM_STOP: return calls ? "tool_use" : refused ? "refusal" : "end_turn";
     case LLM_STOP_SEQUENCE: return "stop_sequence";
-    case LLM_LENGTH: return "max_tokens";
+    case LLM_LENGTH:
+    case LLM_OTHER: return "max_tokens"; /* cut: it must not read as the end of a turn */
     case LLM_TOOL_CALLS: return "tool_use";
     case LLM_FILTER:
     case LLM_REFUSAL: return "refusal";
     case LLM_PAUSE: return "pause_turn";
     case LLM_CONTEXT: return "model_context_window_exceeded";
-    case LLM_OTHER: break;
     }
     return "end_turn";
 }

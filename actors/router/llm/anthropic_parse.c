@@ -223,7 +223,7 @@ static int parse_blocks(llm_in *in, json_value content, const char *field, llm_p
 
 /* ---- messages ---- */
 
-/* A value of Gemini's or OpenAI's before a call is that call's signature. */
+/* A value of Gemini's before a call is that call's signature. */
 static void join_signatures(llm_message *m)
 {
     uint32_t to = 0;
@@ -333,11 +333,9 @@ static int parse_tool(llm_in *in, json_value v, llm_tool *t)
     if (rc == 0) rc = llm_string(in, name, "name", &t->name);
     json_value words = json_get(v, "description"), schema = json_get(v, "input_schema"),
                strict = json_get(v, "strict");
-    if (rc == 0 && words.type != JSON_NULL)
-        rc = llm_string(in, words, "description", &t->description);
-    if (rc == 0 && schema.type != JSON_NULL)
-        rc = llm_object(in, schema, "input_schema", &t->schema);
-    if (rc == 0 && strict.type != JSON_NULL) rc = llm_bool(in, strict, "strict", &t->strict);
+    if (rc == 0) rc = llm_string(in, words, "description", &t->description);
+    if (rc == 0) rc = llm_object(in, schema, "input_schema", &t->schema);
+    if (rc == 0) rc = llm_bool(in, strict, "strict", &t->strict);
     return rc;
 }
 
@@ -380,8 +378,7 @@ static int parse_choice(llm_in *in, json_value v)
                        "This must be auto, any, tool or none.");
     }
     json_value one = json_get(v, "disable_parallel_tool_use");
-    if (rc == 0 && one.type != JSON_NULL)
-        rc = llm_bool(in, one, "tool_choice.disable_parallel_tool_use", &single);
+    if (rc == 0) rc = llm_bool(in, one, "tool_choice.disable_parallel_tool_use", &single);
     if (one.type == JSON_TRUE || one.type == JSON_FALSE)
         q->parallel_tools = single ? LLM_NO : LLM_YES;
     return rc;
@@ -395,8 +392,7 @@ static int parse_reasoning(llm_in *in, json_value v, json_value config)
     json_value type = json_get(v, "type"), effort = json_get(config, "effort");
     int rc = llm_want(in, v, JSON_OBJECT, "thinking");
     if (rc == 0) rc = llm_want(in, config, JSON_OBJECT, "output_config");
-    if (rc == 0 && effort.type != JSON_NULL)
-        rc = llm_string(in, effort, "output_config.effort", &q->effort);
+    if (rc == 0) rc = llm_string(in, effort, "output_config.effort", &q->effort);
     if (rc || v.type == JSON_NONE) return rc;
     if (json_string_is(type, "disabled")) {
         q->thinking_tokens = -1;
@@ -419,9 +415,9 @@ static int parse_shape(llm_in *in, json_value format, const char *field)
 {
     char name[48];
     llm_request *q = in->q;
-    if (format.type == JSON_NONE || format.type == JSON_NULL) return 0;
+    if (format.type == JSON_NULL) return 0;
     int rc = llm_want(in, format, JSON_OBJECT, field);
-    if (rc) return rc;
+    if (rc || format.type == JSON_NONE) return rc;
     if (!json_string_is(json_get(format, "type"), "json_schema")) return llm_drop(in, field);
     snprintf(name, sizeof name, "%s.schema", field);
     json_value schema = json_get(format, "schema");
@@ -442,7 +438,7 @@ static int parse_rest(llm_in *in, const json_value *v)
     if (rc == 0) rc = llm_bool(in, v[Q_STREAM], "stream", &q->stream);
     if (rc == 0) rc = llm_want(in, v[Q_METADATA], JSON_OBJECT, "metadata");
     json_value user = json_get(v[Q_METADATA], "user_id");
-    if (rc == 0 && user.type != JSON_NULL) rc = llm_string(in, user, "metadata.user_id", &q->user);
+    if (rc == 0) rc = llm_string(in, user, "metadata.user_id", &q->user);
     q->include_usage = true; /* this format's streams always tell it */
     return rc;
 }

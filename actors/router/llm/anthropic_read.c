@@ -83,8 +83,8 @@ static int read_usage(const sinkhole *s, json_value usage)
                         .completion = r->output,
                         .cached = r->cache_read,
                         .cache_write = r->cache_write,
-                        .cache_write_1h = r->cache_write_1h < r->cache_write ? r->cache_write_1h
-                                                                             : r->cache_write};
+                        .cache_write_1h = r->cache_write_1h};
+    llm_bound_tokens(&r->usage);
     llm_event e = {.kind = LLM_USAGE, .index = -1, .usage = &r->usage};
     return s->sink(s->arg, &e);
 }
@@ -203,7 +203,7 @@ static int read_finish(const sinkhole *s, json_value d)
 {
     llm_reader *r = s->r;
     json_value why = json_get(d, "stop_reason");
-    if (why.type != JSON_STRING || r->finished) return 0;
+    if (llm_inside(why).n == 0 || r->finished) return 0;
     r->finished = true;
     llm_event e = {.kind = LLM_FINISH, .index = -1, .finish = finish_of(why)};
     if (e.finish == LLM_TOOL_CALLS && r->answered && r->n_calls == 0) e.finish = LLM_STOP;
@@ -234,6 +234,7 @@ static int read_event(const sinkhole *s, json_value root)
     int64_t index = 0;
     llm_members(root, event_members, E_N, v);
     (void)json_int(v[E_INDEX], &index); /* events without one need none */
+    if (index < 0) return garbage(s, "the index of a block is out of range");
     if (json_string_is(v[E_TYPE], "message_stop")) s->r->stopped = true;
     bool begin = json_string_is(v[E_TYPE], "message_start");
     bool block = json_string_is(v[E_TYPE], "content_block_start");

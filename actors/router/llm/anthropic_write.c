@@ -232,6 +232,7 @@ static void put_messages(job *j)
     buf_puts(j->out, ",\"messages\":[");
     for (uint32_t i = 0; i < n; i++) {
         const llm_message *m = &q->messages[i];
+        if (m->name.n) llm_note(j->notes, "messages[%u].name", i);
         if (m->role == LLM_SYSTEM) continue;
         if (m->role == LLM_ASSISTANT && !j->some) {
             open_block(j, "user");
@@ -256,6 +257,7 @@ static void put_system(job *j)
     for (uint32_t i = 0; i < q->n_messages; i++)
         for (uint32_t k = 0; q->messages[i].role == LLM_SYSTEM && k < q->messages[i].n_parts; k++) {
             const llm_part *p = &q->messages[i].parts[k];
+            if (p->kind != LLM_PART_TEXT) llm_note(j->notes, "system.image");
             if (p->kind != LLM_PART_TEXT || is_blank(p)) continue;
             buf_puts(j->out, n++ ? "," : ",\"system\":[");
             put_text(j->out, p->text);
@@ -272,6 +274,21 @@ static void put_system(job *j)
 
 /* ---- tools ---- */
 
+/* A schema without a type is one of an object, which must be said here. */
+static void put_schema(buf *out, sv_str raw)
+{
+    size_t at = 0;
+    sv_str key;
+    json_value v, schema = {JSON_OBJECT, raw};
+    if (json_get(schema, "type").type != JSON_NONE) {
+        buf_put(out, raw.p, raw.n);
+        return;
+    }
+    buf_puts(out, "{\"type\":\"object\"");
+    if (json_next_member(schema, &at, &key, &v)) buf_putc(out, ',');
+    buf_put(out, raw.p + 1, raw.n - 1);
+}
+
 static void put_tool(const job *j, const llm_tool *t)
 {
     if (j->q->format == LLM_ANTHROPIC) {
@@ -283,7 +300,7 @@ static void put_tool(const job *j, const llm_tool *t)
     if (t->description.n) put_name(j->out, "description", t->description);
     buf_puts(j->out, ",\"input_schema\":");
     if (t->schema.n)
-        buf_put(j->out, t->schema.p, t->schema.n);
+        put_schema(j->out, t->schema);
     else
         buf_puts(j->out, "{\"type\":\"object\",\"properties\":{}}");
     buf_putc(j->out, '}');
@@ -294,7 +311,7 @@ static void put_answer_tool(const job *j)
 {
     buf_puts(j->out, "{\"name\":\"" ANTHROPIC_ANSWER "\",\"description\":\"Gives the answer. Call "
                      "it once, with the whole answer, when you are ready.\",\"input_schema\":");
-    buf_put(j->out, j->q->schema.p, j->q->schema.n);
+    put_schema(j->out, j->q->schema);
     buf_putc(j->out, '}');
 }
 
@@ -374,8 +391,7 @@ static bool history_allows_thinking(const llm_request *q)
 static void plan_thinking(job *j)
 {
     const llm_request *q = j->q;
-    bool asked = q->thinking_tokens > 0 ||
-                 (q->thinking_tokens == 0 && q->effort.p && !llm_is(q->effort, "none"));
+    bool asked = llm_wants_thinking(q, j->t, j->notes);
     if (q->format == LLM_ANTHROPIC && !q->show_thinking) asked = false; /* effort alone */
     if (!asked) return;
     if (j->answer_tool || !history_allows_thinking(q)) { /* no forced call beside thinking */

@@ -6,6 +6,7 @@
  *  no place in them. Without max_tokens an answer is as long as the model makes it, where OpenAI
  *  stops after 16 tokens. */
 #include "error.h"
+#include "openai.h"
 #include "parse.h"
 #include "whole.h"
 
@@ -141,19 +142,10 @@ static void put_head(const llm_writer *w, buf *out)
     llm_put_string(out, w->model.p ? buf_str(&w->model) : (sv_str){"", 0});
 }
 
-static void put_usage(const tokens *u, buf *out)
-{
-    buf_printf(out,
-               "{\"prompt_tokens\":%" PRId64 ",\"completion_tokens\":%" PRId64
-               ",\"total_tokens\":%" PRId64 ",\"prompt_tokens_details\":{\"cached_tokens\":%" PRId64
-               "},\"completion_tokens_details\":{\"reasoning_tokens\":%" PRId64 "}}",
-               u->prompt, u->completion, u->prompt + u->completion, u->cached, u->reasoning);
-}
-
+/* Calls have no place here, and words of a refusal are text. */
 static const char *finish_word(llm_finish f)
 {
-    if (f == LLM_LENGTH || f == LLM_CONTEXT) return "length";
-    return f == LLM_FILTER ? "content_filter" : "stop";
+    return f == LLM_TOOL_CALLS ? "stop" : openai_finish_word(f, false, false);
 }
 
 /* `reason` NULL: the choice goes on. */
@@ -178,19 +170,13 @@ static void put_chunk(const llm_writer *w, uint32_t index, sv_str inside, const 
     buf_puts(out, w->include_usage ? "],\"usage\":null}\n\n" : "]}\n\n");
 }
 
-static void error_body(int status, const char *type, const char *code, sv_str message,
-                       const char *request_id, buf *out)
-{
-    llm_openai.error_body(status, type, code, message, request_id, out);
-}
-
 static void error_event(llm_writer *w, int status, const char *type, const char *code,
                         sv_str message, buf *out)
 {
     if (w && w->failed) return;
     if (w) w->failed = true;
     buf_puts(out, "data: ");
-    llm_openai.error_body(status, type, code, message, NULL, out);
+    openai_error_body(status, type, code, message, NULL, out);
     buf_puts(out, "\n\n");
 }
 
@@ -230,9 +216,9 @@ static void put_whole(const llm_writer *w, buf *out)
         put_whole_choice(w, i, out);
     }
     buf_puts(out, "]");
-    if (w->usage.known) {
+    if (llm_has_tokens(&w->usage)) {
         buf_puts(out, ",\"usage\":");
-        put_usage(&w->usage, out);
+        openai_put_usage(out, &w->usage);
     }
     buf_putc(out, '}');
 }
@@ -246,13 +232,13 @@ static int completions_writer_end(llm_writer *w, buf *out)
         if (w->finished)
             put_whole(w, out);
         else
-            error_body(502, "server_error", "provider.cut", sv_cstr(cut), NULL, out);
+            openai_error_body(502, "server_error", "provider.cut", sv_cstr(cut), NULL, out);
     } else if (!w->failed) {
-        if (w->include_usage && w->usage.known) {
+        if (w->include_usage && llm_has_tokens(&w->usage)) {
             buf_puts(out, "data: ");
             put_head(w, out);
             buf_puts(out, ",\"choices\":[],\"usage\":");
-            put_usage(&w->usage, out);
+            openai_put_usage(out, &w->usage);
             buf_puts(out, "}\n\n");
         }
         buf_puts(out, "data: [DONE]\n\n");
@@ -293,6 +279,6 @@ const llm_ops llm_completions = {
     .writer_event = completions_writer_event,
     .writer_end = completions_writer_end,
     .writer_free = completions_writer_free,
-    .error_body = error_body,
+    .error_body = openai_error_body,
     .error_event = error_event,
 };

@@ -214,7 +214,10 @@ static int put_part(writer *w, content_role role, const llm_part *p)
     case LLM_PART_TEXT: put_text(w, role, p); return 0;
     case LLM_PART_THINKING:
     case LLM_PART_OPAQUE: /* foreign ones are for those who made them */
-        if (own_signature(p)) put_text(w, role, p);
+        if (own_signature(p))
+            put_text(w, role, p);
+        else
+            llm_note(w->notes, "thinking");
         return 0;
     case LLM_PART_IMAGE:
     case LLM_PART_AUDIO:
@@ -241,6 +244,7 @@ static void put_system_parts(writer *w)
         const llm_message *m = &w->q->messages[i];
         for (uint32_t j = 0; m->role == LLM_SYSTEM && j < m->n_parts; j++) {
             if (m->parts[j].extra.p) llm_note(w->notes, "cache_control");
+            if (m->parts[j].kind != LLM_PART_TEXT) llm_note(w->notes, "system.image");
             if (m->parts[j].kind != LLM_PART_TEXT || m->parts[j].text.n == 0) continue;
             comma(w->out);
             buf_putc(w->out, '{');
@@ -372,9 +376,12 @@ static int64_t budget_of(const writer *w)
 static void put_thinking(writer *w)
 {
     const llm_request *q = w->q;
+    bool wants = llm_wants_thinking(q, w->t, w->notes);
+    if (!wants && w->t->thinks == LLM_NO) return;
     bool budget = q->thinking_tokens != 0 || q->effort.p;
     int64_t most = budget ? budget_of(w) : -1;
-    bool show = q->show_thinking && most != 0;
+    /* A model that cannot think refuses this too: it is sent where that is known, or asked for. */
+    bool show = q->show_thinking && most != 0 && (wants || w->t->thinks == LLM_YES);
     if (most < 0 && !show) return;
     llm_put_key(w->out, "thinkingConfig");
     buf_putc(w->out, '{');

@@ -135,6 +135,7 @@ static const ending endings[] = {
     {"MAX_TOKENS", LLM_LENGTH, NULL},
     {"SAFETY", LLM_FILTER, NULL},
     {"RECITATION", LLM_FILTER, NULL},
+    {"LANGUAGE", LLM_FILTER, NULL},
     {"BLOCKLIST", LLM_FILTER, NULL},
     {"PROHIBITED_CONTENT", LLM_FILTER, NULL},
     {"SPII", LLM_FILTER, NULL},
@@ -185,7 +186,7 @@ static int read_candidate(reading *c, json_value candidate)
     int rc = 0;
     for (size_t at = 0; rc == 0 && json_next_element(parts, &at, &part);)
         rc = read_part(c, part);
-    if (rc == 0 && v[1].type == JSON_STRING && !json_string_is(v[1], "FINISH_REASON_UNSPECIFIED"))
+    if (rc == 0 && llm_inside(v[1]).n && !json_string_is(v[1], "FINISH_REASON_UNSPECIFIED"))
         rc = read_finish(c, v[1], v[2]);
     c->choice = 0;
     return rc;
@@ -215,8 +216,12 @@ static int read_usage(const reading *c, json_value usage)
     llm_members(usage, names, 5, v);
     for (size_t i = 0; i < 5; i++)
         n[i] = llm_tokens_of(v[i]);
-    tokens t = {.known = true, .prompt = n[0] + n[3], .completion = n[1] + n[2], .reasoning = n[2]};
-    t.cached = n[4] < t.prompt ? n[4] : t.prompt;
+    tokens t = {.known = true,
+                .prompt = n[0] + n[3],
+                .completion = n[1] + n[2],
+                .cached = n[4],
+                .reasoning = n[2]};
+    llm_bound_tokens(&t);
     return emit(c, (llm_event){.kind = LLM_USAGE, .usage = &t});
 }
 

@@ -17,6 +17,7 @@ enum {
 const char *const llm_format_names[LLM_FORMATS] = {
     [LLM_OPENAI] = "openai",       [LLM_COMPLETIONS] = "completions", [LLM_RESPONSES] = "responses",
     [LLM_ANTHROPIC] = "anthropic", [LLM_OLLAMA] = "ollama",           [LLM_GEMINI] = "gemini",
+    [LLM_GENERATE] = "generate",
 };
 
 /* A row of each format that is built. */
@@ -24,6 +25,7 @@ static const llm_ops *const formats[LLM_FORMATS] = {
     [LLM_COMPLETIONS] = &llm_completions, [LLM_RESPONSES] = &llm_responses,
     [LLM_OLLAMA] = &llm_ollama,           [LLM_GEMINI] = &llm_gemini,
     [LLM_OPENAI] = &llm_openai,           [LLM_ANTHROPIC] = &llm_anthropic,
+    [LLM_GENERATE] = &llm_generate,
 };
 
 const llm_ops *llm_ops_of(llm_format f)
@@ -31,11 +33,14 @@ const llm_ops *llm_ops_of(llm_format f)
     return (unsigned)f < LLM_FORMATS ? formats[f] : NULL;
 }
 
-/* Whole names only; a name that was noted is not repeated. */
+/* Whole names only; a name that was noted is not repeated, and behind the dots nothing more is looked
+ * at: a body can have millions of members that nobody knows. */
 void llm_note(llm_notes *n, const char *fmt, ...)
 {
+    static const char more[] = ", ...";
     char name[96];
-    if (n == NULL) return;
+    size_t used = n ? strlen(n->dropped) : 0;
+    if (n == NULL || (used >= 3 && memcmp(n->dropped + used - 3, more + 2, 3) == 0)) return;
     va_list ap;
     va_start(ap, fmt);
     int len = vsnprintf(name, sizeof name, fmt, ap);
@@ -43,11 +48,12 @@ void llm_note(llm_notes *n, const char *fmt, ...)
     if (len <= 0) return;
     for (char *c = name; *c; c++) /* it becomes a header */
         if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e) *c = '?';
-    size_t used = strlen(n->dropped), size = strlen(name);
+    size_t size = strlen(name);
     for (const char *at = n->dropped; (at = strstr(at, name)); at++)
         if ((at == n->dropped || at[-1] == ' ') && (at[size] == 0 || at[size] == ',')) return;
-    if (used + size + 3 > sizeof n->dropped) return;
-    snprintf(n->dropped + used, sizeof n->dropped - used, "%s%s", used ? ", " : "", name);
+    bool fits = used + 2 + size + sizeof more <= sizeof n->dropped;
+    snprintf(n->dropped + used, sizeof n->dropped - used, "%s%s", used && fits ? ", " : "",
+             fits ? name : more);
 }
 
 /* ---- strings ---- */
@@ -162,7 +168,14 @@ int64_t llm_estimate(sv_str inside)
     return (sum + 3) / 4;
 }
 
-static void look_at_part(const llm_part *p, llm_features *ret)
+/* Anthropic refuses thoughts without a signature, and everybody another's. */
+static bool is_foreign(const llm_part *p, llm_format own)
+{
+    if (p->signature.p) return p->origin != own;
+    return p->kind == LLM_PART_THINKING && own == LLM_ANTHROPIC;
+}
+
+static void look_at_part(const llm_part *p, llm_format own, llm_features *ret)
 {
     switch (p->kind) {
     case LLM_PART_IMAGE:
@@ -187,18 +200,19 @@ static void look_at_part(const llm_part *p, llm_features *ret)
         ret->opaque = true;
         ret->origin = p->origin;
     }
+    ret->foreign = ret->foreign || is_foreign(p, own);
     ret->prompt_tokens += llm_estimate(p->text) + llm_estimate(p->raw);
     for (uint32_t i = 0; i < p->n_parts; i++)
-        look_at_part(&p->parts[i], ret);
+        look_at_part(&p->parts[i], own, ret);
 }
 
-static void look_at_message(const llm_message *m, llm_features *ret)
+static void look_at_message(const llm_message *m, llm_format own, llm_features *ret)
 {
     ret->prompt_tokens += MESSAGE_TOKENS;
     ret->prefill = m->role == LLM_ASSISTANT;
     sv_str first = {NULL, 0};
     for (uint32_t i = 0; i < m->n_parts; i++) {
-        look_at_part(&m->parts[i], ret);
+        look_at_part(&m->parts[i], own, ret);
         if (m->parts[i].kind == LLM_PART_TEXT && first.p == NULL) first = m->parts[i].text;
     }
     if (first.p == NULL) return;
@@ -220,7 +234,7 @@ void llm_features_of(const llm_request *q, llm_features *ret)
     ret->thinking = q->thinking_tokens > 0 ||
                     (q->effort.p && q->thinking_tokens == 0 && !llm_is(q->effort, "none"));
     for (uint32_t i = 0; i < q->n_messages; i++)
-        look_at_message(&q->messages[i], ret);
+        look_at_message(&q->messages[i], q->format, ret);
     for (uint32_t i = 0; i < q->n_tools; i++)
         ret->prompt_tokens += llm_estimate(q->tools[i].name) +
                               llm_estimate(q->tools[i].description) +

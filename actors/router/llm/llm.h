@@ -42,6 +42,7 @@ typedef enum llm_format {
     LLM_ANTHROPIC,   /* /messages */
     LLM_OLLAMA,      /* /api/chat, lines of JSON */
     LLM_GEMINI,      /* :generateContent: providers only */
+    LLM_GENERATE,    /* Ollama's /api/generate: clients, and Ollama where it passes */
     LLM_FORMATS
 } llm_format;
 
@@ -110,6 +111,7 @@ typedef struct llm_request {
     llm_choice tool_choice;
     sv_str tool_name; /* LLM_CHOICE_NAMED */
     llm_tri parallel_tools;
+    bool old_calls;     /* OpenAI's functions, from before there were tools: one function_call */
     int64_t max_tokens; /* 0: not said */
     /* raw numbers, {NULL, 0}: not said */
     sv_str temperature, top_p, top_k, seed, presence_penalty, frequency_penalty;
@@ -130,7 +132,8 @@ typedef struct llm_request {
     uint32_t n_left;
 } llm_request;
 
-/* What could not be said in the provider's format, for people: "logit_bias, tools[1]". */
+/* What could not be said in the provider's format, for people: "logit_bias, tools[1]"; it ends with
+ * "..." when there was no room for all names. */
 typedef struct llm_notes {
     char dropped[256];
 } llm_notes;
@@ -139,6 +142,7 @@ void llm_note(llm_notes *n, const char *fmt, ...) __attribute__((format(printf, 
 /* What routing wants to know of a request. */
 typedef struct llm_features {
     bool tools, images, audio, files, schema, json, thinking, stream, opaque;
+    bool foreign; /* thoughts or signatures that no provider of the client's format made */
     bool prefill; /* the last message is the assistant's */
     uint32_t messages;
     int64_t prompt_tokens;        /* an estimate: llm_estimate of all text, images flat */
@@ -161,6 +165,7 @@ typedef struct llm_target {
     bool completion_tokens; /* OpenAI's newer models: max_completion_tokens */
     bool adaptive_thinking; /* Anthropic's newer models: effort, no budget; schemas natively */
     bool no_prefill;        /* a last assistant message must not be sent as a beginning */
+    llm_tri thinks; /* reasoning can be asked for; LLM_NO: such a request would be refused */
 } llm_target;
 
 /* ---- the answer ---- */
@@ -242,7 +247,7 @@ typedef struct llm_ops {
                         sv_str message,
                         buf *out); /* w may be NULL: nothing was written through it */
 
-    /* provider side; NULL where it is a client's format only */
+    /* provider side; NULL where it is a client's format only. Without `write` it only passes */
     int (*path)(const llm_target *t, buf *out); /* behind the base URL, query included */
     int (*write)(const llm_request *q, const llm_target *t, buf *out, llm_notes *notes,
                  sv_error *err);
@@ -256,7 +261,7 @@ typedef struct llm_ops {
 } llm_ops;
 
 extern const llm_ops llm_openai, llm_completions, llm_responses, llm_anthropic, llm_ollama,
-    llm_gemini;
+    llm_gemini, llm_generate;
 const llm_ops *llm_ops_of(llm_format f);
 
 /* ---- failures ---- */

@@ -1,4 +1,5 @@
 /*  ollama.c - requests for Ollama's /api/chat, and its answers: lines of JSON, the last with done:true.
+ *  Those of /api/generate have the words on top instead of in a message.
  *
  *  A message has one text, so texts of a message are joined by a line end; results of tools become
  *  messages of their own. Images must be at hand: Ollama fetches no addresses, and an answer about an
@@ -11,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- the request ---- */
 
@@ -40,6 +42,13 @@ static int path(const llm_target *t, buf *out)
     return buf_puts(out, "/api/chat");
 }
 
+/* Thoughts that somebody else signed or keeps to himself. */
+static bool is_foreign(const llm_part *p)
+{
+    return p->kind == LLM_PART_OPAQUE ||
+           (p->kind == LLM_PART_THINKING && p->signature.p && p->origin != LLM_OLLAMA);
+}
+
 /* "key":"texts of one kind, joined"; nothing when there is none and it is not `needed`. */
 static void put_texts(buf *out, const char *key, const llm_part *parts, uint32_t n,
                       llm_part_kind kind, bool needed)
@@ -47,8 +56,7 @@ static void put_texts(buf *out, const char *key, const llm_part *parts, uint32_t
     bool any = false;
     for (uint32_t i = 0; i < n; i++) {
         const llm_part *p = &parts[i];
-        if (p->kind != kind || p->text.n == 0) continue;
-        if (kind == LLM_PART_THINKING && p->signature.p && p->origin != LLM_OLLAMA) continue;
+        if (p->kind != kind || p->text.n == 0 || is_foreign(p)) continue;
         if (!any) {
             llm_put_key(out, key);
             buf_putc(out, '"');
@@ -137,6 +145,7 @@ static int put_message(const writer *w, const llm_message *m)
     if (m->name.n) llm_note(w->notes, "messages[%u].name", w->message);
     for (uint32_t i = 0; i < m->n_parts && rc == 0; i++) {
         if (m->parts[i].extra.p) llm_note(w->notes, "cache_control");
+        if (is_foreign(&m->parts[i])) llm_note(w->notes, "thinking");
         if (m->parts[i].kind == LLM_PART_RESULT)
             rc = put_result(w, &m->parts[i]);
         else
@@ -220,17 +229,22 @@ static void put_options(const writer *w)
     buf_putc(w->out, '}');
 }
 
-/* Levels are "low", "medium" and "high"; false and true are for models that know no levels. */
-static const char *think_value(const llm_request *q, llm_notes *notes)
+/* Levels are for gpt-oss, which takes nothing else; all others refuse them and take true. */
+static const char *think_value(const llm_request *q, const llm_target *t, llm_notes *notes)
 {
-    static const char *const rows[][2] = {
-        {"none", "false"},    {"minimal", "\"low\""}, {"low", "\"low\""}, {"medium", "\"medium\""},
-        {"high", "\"high\""}, {"xhigh", "\"high\""},  {"max", "\"high\""}};
-    if (q->thinking_tokens < 0) return "false";
-    for (size_t i = 0; q->effort.p && i < sizeof rows / sizeof rows[0]; i++)
-        if (llm_is(q->effort, rows[i][0])) return rows[i][1];
-    if (q->effort.p) llm_note(notes, "reasoning_effort");
-    return q->thinking_tokens > 0 ? "true" : NULL;
+    static const char *const rows[][2] = {{"minimal", "\"low\""},   {"low", "\"low\""},
+                                          {"medium", "\"medium\""}, {"high", "\"high\""},
+                                          {"xhigh", "\"high\""},    {"max", "\"high\""}};
+    static const char levels[] = "gpt-oss";
+    bool wants = llm_wants_thinking(q, t, notes);
+    sv_str effort = q->effort.p ? q->effort : sv_cstr(llm_effort_of(q->thinking_tokens));
+    if (!wants && t->thinks == LLM_NO) return NULL;
+    if (!wants) return q->thinking_tokens < 0 || q->effort.p ? "false" : NULL;
+    if (memmem(t->model.p, t->model.n, levels, sizeof levels - 1) == NULL) return "true";
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (llm_is(effort, rows[i][0])) return rows[i][1];
+    llm_note(notes, "reasoning_effort");
+    return "true";
 }
 
 static int write(const llm_request *q, const llm_target *t, buf *out, llm_notes *notes,
@@ -254,7 +268,7 @@ static int write(const llm_request *q, const llm_target *t, buf *out, llm_notes 
     else if (q->shape != LLM_SHAPE_TEXT)
         put_raw(out, "format", sv_cstr("\"json\""));
     put_options(&w);
-    const char *think = think_value(q, notes);
+    const char *think = think_value(q, t, notes);
     if (think) put_raw(out, "think", sv_cstr(think));
     if (q->n > 1) llm_note(notes, "n");
     if (q->user.n) llm_note(notes, "user");
@@ -278,13 +292,13 @@ typedef struct reading {
     sv_error *err;
 } reading;
 
-static llm_reader *reader_new(bool stream)
+llm_reader *ollama_reader_new(bool stream)
 {
     (void)stream; /* a whole answer is one line */
     return calloc(1, sizeof(llm_reader));
 }
 
-static void reader_free(llm_reader *r)
+void ollama_reader_free(llm_reader *r)
 {
     free(r);
 }
@@ -354,7 +368,7 @@ static llm_finish finish_of(const reading *c, json_value reason)
     if (json_string_is(reason, "length")) return LLM_LENGTH;
     if (json_string_is(reason, "content_filter")) return LLM_FILTER;
     if (json_string_is(reason, "refusal")) return LLM_REFUSAL;
-    if (reason.type == JSON_STRING && !json_string_is(reason, "stop")) return LLM_OTHER;
+    if (llm_inside(reason).n && !json_string_is(reason, "stop")) return LLM_OTHER;
     return c->r->calls ? LLM_TOOL_CALLS : LLM_STOP;
 }
 
@@ -380,16 +394,17 @@ static int read_error(const reading *c, sv_str data)
     return rc;
 }
 
-static int read(llm_reader *r, sv_str type, sv_str data, llm_sink *sink, void *arg, sv_error *err)
+int ollama_read(llm_reader *r, sv_str type, sv_str data, llm_sink *sink, void *arg, sv_error *err)
 {
-    static const char *const names[] = {"model", "message",           "done",      "done_reason",
-                                        "error", "prompt_eval_count", "eval_count"};
+    static const char *const names[] = {"model",       "message",  "done",
+                                        "done_reason", "error",    "prompt_eval_count",
+                                        "eval_count",  "response", "thinking"};
     (void)type; /* lines have none */
     reading c = {r, sink, arg, err};
-    json_value root, v[7];
+    json_value root, v[9];
     int rc = llm_read_object(data, &root, err);
     if (rc) return rc;
-    llm_members(root, names, 7, v);
+    llm_members(root, names, 9, v);
     if (v[4].type != JSON_NONE) return read_error(&c, data);
     if (r->finished) return garbage(&c, "there is more behind the last line");
     if (!r->started) {
@@ -399,11 +414,13 @@ static int read(llm_reader *r, sv_str type, sv_str data, llm_sink *sink, void *a
         rc = sink(arg, &e);
     }
     if (rc == 0) rc = read_message(&c, v[1]);
+    if (rc == 0) rc = emit_text(&c, LLM_THINKING, v[8]);
+    if (rc == 0) rc = emit_text(&c, LLM_TEXT, v[7]);
     if (rc == 0 && v[2].type == JSON_TRUE) rc = read_done(&c, v[3], v[5], v[6]);
     return rc;
 }
 
-static int read_end(llm_reader *r, llm_sink *sink, void *arg, bool *done)
+int ollama_read_end(llm_reader *r, llm_sink *sink, void *arg, bool *done)
 {
     (void)sink;
     (void)arg;
@@ -422,7 +439,7 @@ const llm_ops llm_ollama = {.format = LLM_OLLAMA,
                             .error_event = ollama_error_event,
                             .path = path,
                             .write = write,
-                            .reader_new = reader_new,
-                            .read = read,
-                            .read_end = read_end,
-                            .reader_free = reader_free};
+                            .reader_new = ollama_reader_new,
+                            .read = ollama_read,
+                            .read_end = ollama_read_end,
+                            .reader_free = ollama_reader_free};

@@ -1,19 +1,15 @@
-/*  ollama_client.c - Ollama's /api/chat as clients speak it: requests parsed, answers as lines.
+/*  ollama_client.c - a client's body for Ollama's /api/chat.
  *
  *  Calls of tools have no ids here, or did not in former versions. The parser makes them up from the
  *  calls' places, the same each time the conversation comes, and finds the call that a result answers by
- *  its name, in order. Calls go out whole, in one line before the last. A call carries its id and, in
- *  `signature`, an opaque value: clients that send the message back as it came return both. */
+ *  its name, in order. A call that came back as it went out (ollama_answer.c) has its id and, in
+ *  `signature`, an opaque value. */
 #include "ollama.h"
 
 #include "error.h"
-#include "parse.h"
-#include "whole.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- the request ---- */
 
@@ -47,7 +43,7 @@ static bool is_base64(sv_str s)
 }
 
 /* Images come without their type: the first bytes tell it. */
-static int parse_image(parser *p, json_value v, llm_part *part)
+static int parse_image(const llm_in *in, json_value v, llm_part *part)
 {
     static const char *const rows[][2] = {{"iVBORw0KGgo", "image/png"},
                                           {"/9j/", "image/jpeg"},
@@ -56,18 +52,18 @@ static int parse_image(parser *p, json_value v, llm_part *part)
                                           {"Qk", "image/bmp"}};
     part->kind = LLM_PART_IMAGE;
     if (v.type != JSON_STRING)
-        return llm_bad(&p->in, SV_E_WRONG_TYPE, NULL, "This must be a string of base64.");
+        return llm_bad(in, SV_E_WRONG_TYPE, NULL, "This must be a string of base64.");
     sv_str data = llm_inside(v);
     if (data.n && memchr(data.p, '\\', data.n)) {
         buf out;
         buf_init(&out, (size_t)data.n + 1);
         int rc = llm_decode(data, &out);
-        data = (sv_str){rc ? NULL : arena_copy(p->in.a, buf_str(&out)), (uint32_t)out.n};
+        data = (sv_str){rc ? NULL : arena_copy(in->a, buf_str(&out)), (uint32_t)out.n};
         buf_free(&out);
-        if (data.p == NULL) return sv_fail(p->in.err, SV_E_NO_MEMORY, NULL, NULL);
+        if (data.p == NULL) return sv_fail(in->err, SV_E_NO_MEMORY, NULL, NULL);
     }
     if (data.n > 5 && memcmp(data.p, "data:", 5) == 0) {
-        int rc = llm_address(&p->in, data, NULL, part);
+        int rc = llm_address(in, data, NULL, part);
         if (rc) return rc;
         data = part->data;
     }
@@ -76,7 +72,7 @@ static int parse_image(parser *p, json_value v, llm_part *part)
             part->media_type = sv_cstr(rows[i][1]);
     part->data = data;
     if (part->media_type.n && is_base64(data)) return 0;
-    return llm_bad(&p->in, SV_E_INVALID, NULL,
+    return llm_bad(in, SV_E_INVALID, NULL,
                    "This must be a PNG, JPEG, GIF, WebP or BMP image in base64.");
 }
 
@@ -129,15 +125,15 @@ enum { M_ROLE, M_CONTENT, M_THINKING, M_IMAGES, M_CALLS, M_TOOL_NAME, M_TOOL_ID,
 static const char *const message_fields[] = {"role",       "content",   "thinking",    "images",
                                              "tool_calls", "tool_name", "tool_call_id"};
 
-static int parse_images(parser *p, json_value images, llm_part *parts, uint32_t *n)
+int ollama_images(llm_in *in, json_value list, llm_part *parts, uint32_t *n)
 {
     json_value v;
     int rc = 0;
     int64_t i = 0;
-    for (size_t at = 0; rc == 0 && json_next_element(images, &at, &v); i++) {
-        llm_enter(&p->in, "images", i);
-        rc = parse_image(p, v, &parts[(*n)++]);
-        llm_leave(&p->in);
+    for (size_t at = 0; rc == 0 && json_next_element(list, &at, &v); i++) {
+        llm_enter(in, "images", i);
+        rc = parse_image(in, v, &parts[(*n)++]);
+        llm_leave(in);
     }
     return rc;
 }
@@ -208,7 +204,7 @@ static int parse_message(parser *p, uint32_t index, json_value object, llm_messa
         m->parts[m->n_parts++] =
             (llm_part){.kind = LLM_PART_THINKING, .text = thinking, .origin = LLM_OLLAMA};
     if (text.n) m->parts[m->n_parts++] = (llm_part){.kind = LLM_PART_TEXT, .text = text};
-    if (images) rc = parse_images(p, v[M_IMAGES], m->parts, &m->n_parts);
+    if (images) rc = ollama_images(in, v[M_IMAGES], m->parts, &m->n_parts);
     if (rc == 0 && calls) rc = parse_calls(p, index, v[M_CALLS], m->parts, &m->n_parts);
     return rc == 0 && m->role == LLM_TOOL ? wrap_result(p, index, v, m) : rc;
 }
@@ -373,9 +369,20 @@ static int keep_options(llm_in *in, json_value options)
     return 0;
 }
 
-enum { R_MODEL, R_MESSAGES, R_TOOLS, R_FORMAT, R_OPTIONS, R_STREAM, R_THINK, R_FIELDS };
-static const char *const request_fields[] = {"model",   "messages", "tools", "format",
-                                             "options", "stream",   "think"};
+int ollama_settings(llm_in *in, json_value root, const char *const *names, size_t n,
+                    const json_value *v)
+{
+    int rc = parse_format(in, v[OLLAMA_FORMAT]);
+    if (rc == 0) rc = parse_options(in, v[OLLAMA_OPTIONS]);
+    if (rc == 0) rc = llm_bool(in, v[OLLAMA_STREAM], "stream", &in->q->stream);
+    if (rc == 0) rc = parse_think(in, v[OLLAMA_THINK]);
+    if (rc == 0) rc = llm_keep_left(in, root, names, n);
+    return rc ? rc : keep_options(in, v[OLLAMA_OPTIONS]);
+}
+
+enum { R_MODEL = OLLAMA_SHARED, R_MESSAGES, R_TOOLS, R_FIELDS };
+static const char *const request_fields[] = {"format", "options",  "stream", "think",
+                                             "model",  "messages", "tools"};
 
 int ollama_parse(sv_str text, arena *a, llm_request *ret, sv_error *err)
 {
@@ -383,223 +390,10 @@ int ollama_parse(sv_str text, arena *a, llm_request *ret, sv_error *err)
         .format = LLM_OLLAMA, .json = text, .n = 1, .stream = true, .include_usage = true};
     parser p = {.in = {.a = a, .q = ret, .err = err}};
     json_value root = json_root(text), v[R_FIELDS];
-    llm_in *in = &p.in;
     if (root.type != JSON_OBJECT)
-        return llm_bad(in, SV_E_WRONG_TYPE, NULL, "The body must be a JSON object.");
+        return llm_bad(&p.in, SV_E_WRONG_TYPE, NULL, "The body must be a JSON object.");
     llm_members(root, request_fields, R_FIELDS, v);
     int rc = parse_messages(&p, v[R_MESSAGES]);
-    if (rc == 0) rc = parse_tools(in, v[R_TOOLS]);
-    if (rc == 0) rc = parse_format(in, v[R_FORMAT]);
-    if (rc == 0) rc = parse_options(in, v[R_OPTIONS]);
-    if (rc == 0) rc = llm_bool(in, v[R_STREAM], "stream", &ret->stream);
-    if (rc == 0) rc = parse_think(in, v[R_THINK]);
-    if (rc == 0) rc = llm_keep_left(in, root, request_fields, R_FIELDS);
-    return rc ? rc : keep_options(in, v[R_OPTIONS]);
-}
-
-/* ---- the answer ---- */
-
-struct llm_writer {
-    bool stream, hide_thinking, called, ended;
-    llm_whole whole; /* in a stream: calls and the end only */
-    buf head;        /* of each line, up to the message's content */
-    int64_t begin_ns, first_ns;
-};
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-llm_writer *ollama_writer_new(const llm_writer_spec *spec)
-{
-    llm_writer *w = calloc(1, sizeof *w);
-    if (w == NULL) return NULL;
-    w->stream = spec->stream;
-    w->hide_thinking = spec->request && spec->request->thinking_tokens < 0;
-    w->begin_ns = now_ns();
-    llm_whole_init(&w->whole);
-    struct tm day;
-    time_t created = (time_t)spec->created;
-    char at[32] = "1970-01-01T00:00:00Z";
-    if (gmtime_r(&created, &day)) strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", &day);
-    buf_init(&w->head, 6 * (size_t)spec->model.n + 128);
-    buf_puts(&w->head, "{\"model\":\"");
-    buf_json_escape(&w->head, spec->model);
-    buf_printf(&w->head, "\",\"created_at\":\"%s\",\"message\":{\"role\":\"assistant\"", at);
-    if (w->head.failed) {
-        ollama_writer_free(w);
-        return NULL;
-    }
-    return w;
-}
-
-void ollama_writer_free(llm_writer *w)
-{
-    if (w == NULL) return;
-    llm_whole_free(&w->whole);
-    buf_free(&w->head);
-    free(w);
-}
-
-static void put_head(const llm_writer *w, buf *out)
-{
-    buf_put(out, w->head.p, w->head.n);
-}
-
-static int put_piece(const llm_writer *w, const llm_event *e, buf *out)
-{
-    put_head(w, out);
-    bool thinking = e->kind == LLM_THINKING;
-    buf_puts(out, ",\"content\":\"");
-    if (!thinking) buf_put(out, e->text.p, e->text.n);
-    if (thinking) {
-        buf_puts(out, "\",\"thinking\":\"");
-        buf_put(out, e->text.p, e->text.n);
-    }
-    return buf_puts(out, "\"},\"done\":false}\n");
-}
-
-/* ,"tool_calls":[...] of choice 0, if there is one. */
-static int put_tool_calls(llm_writer *w, buf *out)
-{
-    int n = 0, rc = 0;
-    for (uint32_t i = 0; i < w->whole.n && rc == 0; i++) {
-        const llm_block *b = &w->whole.blocks[i];
-        if (b->kind != LLM_CALL || b->choice) continue;
-        buf args;
-        buf_puts(out, n ? "," : ",\"tool_calls\":[");
-        buf_puts(out, "{\"id\":");
-        llm_put_string(out, buf_str(&b->id));
-        buf_printf(out, ",\"function\":{\"index\":%d,\"name\":", n++);
-        llm_put_string(out, buf_str(&b->name));
-        buf_puts(out, ",\"arguments\":");
-        buf_init(&args, 2 * (size_t)LLM_WHOLE_BYTES);
-        rc = llm_put_object(&args, buf_str(&b->text));
-        if (rc == 0) llm_put_line(out, buf_str(&args));
-        buf_free(&args);
-        buf_putc(out, '}');
-        if (b->signature.n) {
-            llm_put_key(out, "signature");
-            llm_put_opaque(out, buf_str(&b->signature), b->origin, LLM_OLLAMA);
-        }
-        buf_putc(out, '}');
-    }
-    if (n) buf_putc(out, ']');
-    return rc ? rc : out->error;
-}
-
-static int put_calls_line(llm_writer *w, buf *out)
-{
-    if (w->called || !llm_whole_has(&w->whole, 0, LLM_CALL)) return 0;
-    w->called = true;
-    put_head(w, out);
-    buf_puts(out, ",\"content\":\"\"");
-    int rc = put_tool_calls(w, out);
-    return rc ? rc : buf_puts(out, "},\"done\":false}\n");
-}
-
-int ollama_writer_event(llm_writer *w, const llm_event *e, buf *out)
-{
-    bool words = e->kind == LLM_TEXT || e->kind == LLM_REFUSED || e->kind == LLM_THINKING;
-    if (e->choice) return 0; /* n > 1 is not for these clients */
-    if (w->first_ns == 0 && e->kind != LLM_START) w->first_ns = now_ns();
-    if (e->kind == LLM_THINKING && w->hide_thinking) return 0;
-    if (!w->stream) return llm_whole_event(&w->whole, e);
-    if (words) return e->text.n ? put_piece(w, e, out) : 0;
-    if (e->kind == LLM_OPAQUE || (e->kind == LLM_SIGNATURE && e->index < 0)) return 0;
-    int rc = llm_whole_event(&w->whole, e);
-    return rc == 0 && e->kind == LLM_FINISH ? put_calls_line(w, out) : rc;
-}
-
-static const char *reason_of(llm_finish f)
-{
-    switch (f) {
-    case LLM_LENGTH:
-    case LLM_CONTEXT: return "length";
-    case LLM_FILTER: return "content_filter";
-    case LLM_REFUSAL: return "refusal";
-    case LLM_STOP:
-    case LLM_STOP_SEQUENCE:
-    case LLM_TOOL_CALLS:
-    case LLM_PAUSE:
-    case LLM_OTHER: return "stop";
-    }
-    return "stop";
-}
-
-static void put_figures(const llm_writer *w, buf *out)
-{
-    const tokens *t = &w->whole.usage;
-    int64_t now = now_ns(), first = w->first_ns ? w->first_ns : now;
-    buf_printf(out, ",\"total_duration\":%lld,\"load_duration\":0", (long long)(now - w->begin_ns));
-    if (t->known || t->estimated)
-        buf_printf(out, ",\"prompt_eval_count\":%lld", (long long)t->prompt);
-    buf_printf(out, ",\"prompt_eval_duration\":%lld", (long long)(first - w->begin_ns));
-    if (t->known || t->estimated) buf_printf(out, ",\"eval_count\":%lld", (long long)t->completion);
-    buf_printf(out, ",\"eval_duration\":%lld}", (long long)(now - first));
-}
-
-/* ,"content":"..." and ,"thinking":"..." of what was collected. */
-static void put_collected(const llm_writer *w, buf *out)
-{
-    for (int pass = 0; pass < 2; pass++) {
-        bool any = false;
-        for (uint32_t i = 0; i < w->whole.n; i++) {
-            const llm_block *b = &w->whole.blocks[i];
-            bool thinking = b->kind == LLM_THINKING,
-                 words = thinking || b->kind == LLM_TEXT || b->kind == LLM_REFUSED;
-            if (b->choice || !words || thinking != (pass == 1)) continue;
-            if (!any) buf_puts(out, pass ? ",\"thinking\":\"" : ",\"content\":\"");
-            any = true;
-            buf_put(out, b->text.p, b->text.n);
-        }
-        if (any)
-            buf_putc(out, '"');
-        else if (pass == 0)
-            buf_puts(out, ",\"content\":\"\"");
-    }
-}
-
-int ollama_writer_end(llm_writer *w, buf *out)
-{
-    int rc = 0;
-    if (w->ended) return 0;
-    w->ended = true;
-    if (w->stream) {
-        rc = put_calls_line(w, out);
-        put_head(w, out);
-        buf_puts(out, ",\"content\":\"\"");
-    } else {
-        put_head(w, out);
-        put_collected(w, out);
-        rc = put_tool_calls(w, out);
-    }
-    if (rc) return rc;
-    buf_printf(out, "},\"done_reason\":\"%s\",\"done\":true", reason_of(w->whole.finish[0]));
-    put_figures(w, out);
-    if (w->stream) buf_putc(out, '\n');
-    return out->error;
-}
-
-void ollama_error_body(int status, const char *type, const char *code, sv_str message,
-                       const char *request_id, buf *out)
-{
-    (void)status; /* words are all that these clients read */
-    (void)type;
-    (void)code;
-    (void)request_id;
-    buf_puts(out, "{\"error\":\"");
-    buf_json_escape(out, message);
-    buf_puts(out, "\"}");
-}
-
-void ollama_error_event(llm_writer *w, int status, const char *type, const char *code,
-                        sv_str message, buf *out)
-{
-    (void)w;
-    ollama_error_body(status, type, code, message, NULL, out);
-    buf_putc(out, '\n');
+    if (rc == 0) rc = parse_tools(&p.in, v[R_TOOLS]);
+    return rc ? rc : ollama_settings(&p.in, root, request_fields, R_FIELDS, v);
 }

@@ -17,7 +17,8 @@ llm_reader *openai_reader_new(bool stream);
 int openai_read(llm_reader *r, sv_str type, sv_str data, llm_sink *sink, void *arg, sv_error *err);
 int openai_read_end(llm_reader *r, llm_sink *sink, void *arg, bool *done);
 void openai_reader_free(llm_reader *r);
-/* An OpenAI "usage" object. */
+/* A "usage" object of OpenAI's: of chats, or as responses, images and transcriptions spell it. Without
+ * tokens in it *ret stays as it is. */
 void openai_tokens(json_value usage, tokens *ret);
 
 /* openai_answer.c */
@@ -31,5 +32,8 @@ void openai_error_event(llm_writer *w, int status, const char *type, const char 
                         sv_str message, buf *out);
 /* Appends the usage object. */
 void openai_put_usage(buf *out, const tokens *t);
+/* The format's word for why a choice ended; `refused`: it has words of a refusal. What was not ended by
+ * the model in its own time never reads "stop". */
+const char *openai_finish_word(llm_finish f, bool calls, bool refused);
 
 #endif

@@ -17,9 +17,10 @@ enum { PIECE = 32, THINKING_BYTES = 4 << 20 };
 struct llm_writer {
     bool stream, include_usage, failed;
     bool hide_thinking; /* the client does not want it */
+    bool old_calls;     /* the client knows function_call alone: the first call of each choice */
     buf head;           /* data: {"id":...,"model":"..." */
     llm_whole whole;    /* of a plain answer; of a stream: usage */
-    bool begun[LLM_CHOICES], finished[LLM_CHOICES];
+    bool begun[LLM_CHOICES], finished[LLM_CHOICES], refused[LLM_CHOICES];
     uint32_t n_choices;
     struct {
         uint32_t choice;
@@ -40,6 +41,7 @@ llm_writer *openai_writer_new(const llm_writer_spec *spec)
     w->stream = spec->stream;
     w->include_usage = spec->include_usage;
     w->hide_thinking = spec->request && !spec->request->show_thinking;
+    w->old_calls = spec->request && spec->request->old_calls;
     buf_init(&w->head, 1 << 16);
     buf_init(&w->pending, LLM_WHOLE_BYTES);
     buf_init(&w->thinking, THINKING_BYTES);
@@ -111,13 +113,18 @@ static uint32_t call_of(const llm_writer *w, const llm_event *e)
 
 static void flush_arguments(llm_writer *w, buf *out)
 {
+    uint32_t nth = w->calls[w->pending_call].nth;
     if (w->pending.n == 0) return;
-    open_chunk(w, w->calls[w->pending_call].choice, out);
-    buf_printf(out, "\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":",
-               w->calls[w->pending_call].nth);
-    llm_put_string(out, buf_str(&w->pending));
-    buf_puts(out, "}}]");
-    close_chunk(w, NULL, out);
+    if (!w->old_calls || nth == 0) {
+        open_chunk(w, w->calls[w->pending_call].choice, out);
+        if (w->old_calls)
+            buf_puts(out, "\"function_call\":{\"arguments\":");
+        else
+            buf_printf(out, "\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":", nth);
+        llm_put_string(out, buf_str(&w->pending));
+        buf_puts(out, w->old_calls ? "}" : "}}]");
+        close_chunk(w, NULL, out);
+    }
     buf_reset(&w->pending, LLM_WHOLE_BYTES);
 }
 
@@ -141,12 +148,17 @@ static int begin_call(llm_writer *w, const llm_event *e, buf *out)
     w->calls[w->n_calls].choice = e->choice;
     w->calls[w->n_calls].index = e->index;
     w->calls[w->n_calls++].nth = nth;
+    if (w->old_calls && nth > 0) return 0;
     open_chunk(w, e->choice, out);
-    buf_printf(out, "\"tool_calls\":[{\"index\":%u,\"id\":", nth);
-    llm_put_string(out, e->id);
-    buf_puts(out, ",\"type\":\"function\",\"function\":{\"name\":");
+    if (w->old_calls) {
+        buf_puts(out, "\"function_call\":{\"name\":");
+    } else {
+        buf_printf(out, "\"tool_calls\":[{\"index\":%u,\"id\":", nth);
+        llm_put_string(out, e->id);
+        buf_puts(out, ",\"type\":\"function\",\"function\":{\"name\":");
+    }
     llm_put_string(out, e->name);
-    buf_puts(out, ",\"arguments\":\"\"}}]");
+    buf_puts(out, w->old_calls ? ",\"arguments\":\"\"}" : ",\"arguments\":\"\"}}]");
     close_chunk(w, NULL, out);
     return 0;
 }
@@ -180,6 +192,7 @@ static void put_signature(llm_writer *w, const llm_event *e, buf *out)
     if (e->choice > 0) return;        /* w->thinking is of the first */
     bool whole = !w->thinking.failed; /* cut words would not fit their signature */
     sv_str words = buf_str(&w->thinking);
+    if (e->index >= 0 && w->old_calls) return;
     if (e->index >= 0) {
         open_chunk(w, e->choice, out);
         buf_printf(out, "\"tool_calls\":[{\"index\":%u,", w->calls[at].nth);
@@ -198,20 +211,26 @@ static void put_signature(llm_writer *w, const llm_event *e, buf *out)
     buf_reset(&w->thinking, 1 << 16);
 }
 
-static const char *finish_word(llm_finish f, bool calls)
+const char *openai_finish_word(llm_finish f, bool calls, bool refused)
 {
     switch (f) {
     case LLM_STOP: return calls ? "tool_calls" : "stop";
     case LLM_LENGTH:
-    case LLM_CONTEXT: return "length";
+    case LLM_CONTEXT:
+    case LLM_PAUSE:
+    case LLM_OTHER: return "length";
     case LLM_TOOL_CALLS: return "tool_calls";
     case LLM_FILTER: return "content_filter";
-    case LLM_STOP_SEQUENCE:
-    case LLM_REFUSAL:
-    case LLM_PAUSE:
-    case LLM_OTHER: break;
+    case LLM_REFUSAL: return refused ? "stop" : "content_filter";
+    case LLM_STOP_SEQUENCE: break;
     }
     return "stop";
+}
+
+static const char *finish_word(const llm_writer *w, llm_finish f, bool calls, bool refused)
+{
+    bool old = w->old_calls && calls && (f == LLM_STOP || f == LLM_TOOL_CALLS);
+    return old ? "function_call" : openai_finish_word(f, calls, refused);
 }
 
 static bool has_calls(const llm_writer *w, uint32_t choice)
@@ -226,7 +245,7 @@ static void put_finish(llm_writer *w, uint32_t choice, llm_finish f, buf *out)
     if (w->finished[choice]) return;
     w->finished[choice] = true;
     open_chunk(w, choice, out);
-    close_chunk(w, finish_word(f, has_calls(w, choice)), out);
+    close_chunk(w, finish_word(w, f, has_calls(w, choice), w->refused[choice]), out);
 }
 
 static int stream_event(llm_writer *w, const llm_event *e, buf *out)
@@ -236,7 +255,10 @@ static int stream_event(llm_writer *w, const llm_event *e, buf *out)
     switch (e->kind) {
     case LLM_START: break;
     case LLM_TEXT: put_piece(w, e, "content", out); break;
-    case LLM_REFUSED: put_piece(w, e, "refusal", out); break;
+    case LLM_REFUSED:
+        put_piece(w, e, "refusal", out);
+        w->refused[e->choice] = true;
+        break;
     case LLM_THINKING:
         put_piece(w, e, "reasoning_content", out);
         if (e->choice == 0) buf_put(&w->thinking, e->text.p, e->text.n); /* full: see above */
@@ -287,18 +309,13 @@ void openai_put_usage(buf *out, const tokens *t)
                (long long)t->reasoning);
 }
 
-static bool is_known(const tokens *t)
-{
-    return t->known || t->estimated;
-}
-
 static void end_stream(llm_writer *w, buf *out)
 {
     flush_arguments(w, out);
     begin(w, 0, out);
     for (uint32_t i = 0; i < w->n_choices; i++)
         put_finish(w, i, LLM_STOP, out);
-    if (w->include_usage && is_known(&w->whole.usage)) {
+    if (w->include_usage && llm_has_tokens(&w->whole.usage)) {
         buf_puts(out, "data: ");
         buf_put(out, w->head.p, w->head.n);
         buf_puts(out, "\"choices\":[],\"usage\":");
@@ -341,19 +358,32 @@ static void put_details(const llm_whole *a, uint32_t choice, buf *out)
     if (n) buf_putc(out, ']');
 }
 
-static void put_calls(const llm_whole *a, uint32_t choice, buf *out)
+/* {"name":...,"arguments":...} */
+static void put_function(const llm_block *b, buf *out)
 {
+    buf_puts(out, "{\"name\":");
+    llm_put_string(out, buf_str(&b->name));
+    buf_puts(out, ",\"arguments\":");
+    llm_put_string(out, b->text.n ? buf_str(&b->text) : sv_cstr("{}"));
+    buf_putc(out, '}');
+}
+
+static void put_calls(const llm_writer *w, uint32_t choice, buf *out)
+{
+    const llm_whole *a = &w->whole;
     uint32_t n = 0;
     for (uint32_t i = 0; i < a->n; i++) {
         const llm_block *b = &a->blocks[i];
         if (b->choice != choice || b->kind != LLM_CALL) continue;
+        if (w->old_calls) {
+            buf_puts(out, ",\"function_call\":");
+            put_function(b, out);
+            return;
+        }
         buf_puts(out, n++ ? ",{\"id\":" : ",\"tool_calls\":[{\"id\":");
         llm_put_string(out, buf_str(&b->id));
-        buf_puts(out, ",\"type\":\"function\",\"function\":{\"name\":");
-        llm_put_string(out, buf_str(&b->name));
-        buf_puts(out, ",\"arguments\":");
-        llm_put_string(out, b->text.n ? buf_str(&b->text) : sv_cstr("{}"));
-        buf_putc(out, '}');
+        buf_puts(out, ",\"type\":\"function\",\"function\":");
+        put_function(b, out);
         if (b->signature.n) {
             buf_putc(out, ',');
             put_call_signature(out, buf_str(&b->signature), b->origin);
@@ -363,21 +393,23 @@ static void put_calls(const llm_whole *a, uint32_t choice, buf *out)
     if (n) buf_putc(out, ']');
 }
 
-static void put_choice(const llm_whole *a, uint32_t choice, buf *out)
+static void put_choice(const llm_writer *w, uint32_t choice, buf *out)
 {
-    bool calls = llm_whole_has(a, choice, LLM_CALL);
+    const llm_whole *a = &w->whole;
+    bool calls = llm_whole_has(a, choice, LLM_CALL),
+         refused = llm_whole_has(a, choice, LLM_REFUSED);
     buf_printf(out, "%s{\"index\":%u,\"message\":{\"role\":\"assistant\"", choice ? "," : "",
                choice);
-    if (calls || llm_whole_has(a, choice, LLM_TEXT) || llm_whole_has(a, choice, LLM_REFUSED))
+    if (calls || refused || llm_whole_has(a, choice, LLM_TEXT))
         put_joined(a, choice, LLM_TEXT, "content", true, out);
     else
         buf_puts(out, ",\"content\":\"\"");
     put_joined(a, choice, LLM_REFUSED, "refusal", true, out);
     put_joined(a, choice, LLM_THINKING, "reasoning_content", false, out);
     put_details(a, choice, out);
-    put_calls(a, choice, out);
+    put_calls(w, choice, out);
     buf_printf(out, "},\"logprobs\":null,\"finish_reason\":\"%s\"}",
-               finish_word(a->finish[choice], calls));
+               finish_word(w, a->finish[choice], calls, refused));
 }
 
 int openai_writer_end(llm_writer *w, buf *out)
@@ -390,9 +422,9 @@ int openai_writer_end(llm_writer *w, buf *out)
     buf_put(out, w->head.p, w->head.n);
     buf_puts(out, "\"choices\":[");
     for (uint32_t i = 0; i < w->whole.n_choices; i++)
-        put_choice(&w->whole, i, out);
+        put_choice(w, i, out);
     buf_putc(out, ']');
-    if (is_known(&w->whole.usage)) {
+    if (llm_has_tokens(&w->whole.usage)) {
         buf_puts(out, ",\"usage\":");
         openai_put_usage(out, &w->whole.usage);
     }

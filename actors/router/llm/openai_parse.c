@@ -121,7 +121,7 @@ static int parse_file(llm_in *in, json_value v, llm_part *p)
     json_value file = json_get(v, "file"), data = json_get(file, "file_data");
     sv_str address = {NULL, 0};
     p->kind = LLM_PART_FILE;
-    if (data.type == JSON_NONE && json_get(file, "file_id").type == JSON_STRING)
+    if (data.type != JSON_STRING && json_get(file, "file_id").type == JSON_STRING)
         return llm_bad(in, SV_E_INVALID, "file.file_id",
                        "Files stored at a provider cannot be used here: send file_data.");
     int rc = llm_need(in, data, "file.file_data");
@@ -239,8 +239,7 @@ static int parse_function(llm_in *in, json_value function, llm_part *p)
         return rc;
     }
     sv_str inside = {"", 0};
-    if (rc == 0 && arguments.type != JSON_NULL)
-        rc = llm_string(in, arguments, "function.arguments", &inside);
+    if (rc == 0) rc = llm_string(in, arguments, "function.arguments", &inside);
     return rc ? rc : llm_arguments(in, inside, &p->raw);
 }
 
@@ -384,12 +383,9 @@ static int parse_tool(llm_in *in, json_value v, bool legacy, llm_tool *t)
     if (rc == 0) rc = llm_string(in, name, "function.name", &t->name);
     json_value words = json_get(f, "description"), schema = json_get(f, "parameters"),
                strict = json_get(f, "strict");
-    if (rc == 0 && words.type != JSON_NULL)
-        rc = llm_string(in, words, "function.description", &t->description);
-    if (rc == 0 && schema.type != JSON_NULL)
-        rc = llm_object(in, schema, "function.parameters", &t->schema);
-    if (rc == 0 && strict.type != JSON_NULL)
-        rc = llm_bool(in, strict, "function.strict", &t->strict);
+    if (rc == 0) rc = llm_string(in, words, "function.description", &t->description);
+    if (rc == 0) rc = llm_object(in, schema, "function.parameters", &t->schema);
+    if (rc == 0) rc = llm_bool(in, strict, "function.strict", &t->strict);
     return rc;
 }
 
@@ -405,6 +401,8 @@ static int parse_tools(llm_in *in, json_value list, json_value functions)
     if (rc || n == 0) return rc;
     q->tools = llm_new(in, n, sizeof *q->tools);
     if (q->tools == NULL) return SV_E_NO_MEMORY;
+    q->old_calls = legacy;
+    if (legacy) q->parallel_tools = LLM_NO;
     for (size_t at = 0; rc == 0 && json_next_element(list, &at, &v);) {
         llm_enter(in, field, q->n_tools);
         rc = parse_tool(in, v, legacy, &q->tools[q->n_tools++]);
@@ -455,8 +453,7 @@ static int parse_shape(llm_in *in, json_value v)
     rc = llm_string(in, json_get(s, "name"), "response_format.json_schema.name", &q->schema_name);
     if (rc == 0) rc = llm_need(in, schema, "response_format.json_schema.schema");
     if (rc == 0) rc = llm_object(in, schema, "response_format.json_schema.schema", &q->schema);
-    if (rc == 0 && strict.type != JSON_NULL)
-        rc = llm_bool(in, strict, "response_format.json_schema.strict", &q->schema_strict);
+    if (rc == 0) rc = llm_bool(in, strict, "response_format.json_schema.strict", &q->schema_strict);
     return rc;
 }
 
@@ -470,11 +467,10 @@ static int parse_effort(llm_in *in, json_value effort, json_value r)
     if (rc || r.type == JSON_NONE) return rc;
     json_value own = json_get(r, "effort"), most = json_get(r, "max_tokens"),
                hide = json_get(r, "exclude"), on = json_get(r, "enabled");
-    if (own.type != JSON_NULL) rc = llm_string(in, own, "reasoning.effort", &q->effort);
-    if (rc == 0 && most.type != JSON_NULL)
-        rc = llm_int(in, most, "reasoning.max_tokens", 0, INT32_MAX, &q->thinking_tokens);
-    if (rc == 0 && hide.type != JSON_NULL) rc = llm_bool(in, hide, "reasoning.exclude", &exclude);
-    if (rc == 0 && on.type != JSON_NULL) rc = llm_bool(in, on, "reasoning.enabled", &enabled);
+    rc = llm_string(in, own, "reasoning.effort", &q->effort);
+    if (rc == 0) rc = llm_int(in, most, "reasoning.max_tokens", 0, INT32_MAX, &q->thinking_tokens);
+    if (rc == 0) rc = llm_bool(in, hide, "reasoning.exclude", &exclude);
+    if (rc == 0) rc = llm_bool(in, on, "reasoning.enabled", &enabled);
     q->show_thinking = !exclude;
     if (!enabled) q->thinking_tokens = -1;
     return rc;
@@ -513,8 +509,7 @@ static int parse_flags(llm_in *in, const json_value *v)
     if (rc == 0) rc = llm_want(in, v[Q_STREAM_OPTIONS], JSON_OBJECT, "stream_options");
     if (rc) return rc;
     json_value usage = json_get(v[Q_STREAM_OPTIONS], "include_usage");
-    if (usage.type != JSON_NULL)
-        rc = llm_bool(in, usage, "stream_options.include_usage", &q->include_usage);
+    rc = llm_bool(in, usage, "stream_options.include_usage", &q->include_usage);
     return rc ? rc : llm_string(in, v[Q_USER], "user", &q->user);
 }
 

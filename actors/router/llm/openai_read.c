@@ -2,8 +2,9 @@
  *
  *  Servers of this family differ: thinking comes as reasoning_content, reasoning,
  *  reasoning_details or as parts of content; usage in the last chunk, in an extra one or under
- *  x_groq; calls may all have index 0 and differ by id, or repeat id and name in each piece.
- *  Calls get indexes of our own, in the order in which they began. */
+ *  x_groq; calls may all have index 0 and differ by id, have neither, or repeat id and name in each
+ *  piece. Calls get indexes of our own, in the order in which they began, and an id of our own where
+ *  the server's is missing or another call's. */
 #include "error.h"
 #include "fnv.h"
 #include "openai.h"
@@ -86,6 +87,21 @@ static int read_texts(const spot *s, llm_event_kind kind, json_value v)
     return rc;
 }
 
+/* As OpenRouter has them; an image becomes one of Markdown, as Gemini's do. */
+static int read_images(const spot *s, json_value list)
+{
+    json_value v;
+    int rc = 0;
+    for (size_t at = 0; rc == 0 && json_next_element(list, &at, &v);) {
+        sv_str url = llm_inside(json_get(json_get(v, "image_url"), "url"));
+        if (url.n == 0) continue;
+        rc = give(s, LLM_TEXT, sv_cstr("![]("));
+        if (rc == 0) rc = give(s, LLM_TEXT, url);
+        if (rc == 0) rc = give(s, LLM_TEXT, sv_cstr(")"));
+    }
+    return rc;
+}
+
 /* `told`: the words came already, as reasoning or reasoning_content. */
 static int read_details(const spot *s, json_value details, bool told)
 {
@@ -109,15 +125,25 @@ static uint64_t hash(sv_str s)
     return s.n ? fnv_more(FNV_BASIS, s) | 1 : 0;
 }
 
-/* The call a piece belongs to, or LLM_CALLS when it begins a new one. */
+/* The call a piece belongs to, or LLM_CALLS when it begins a new one: the last of its index, unless
+ * their ids differ; then the one of its id. */
 static uint32_t find_call(const spot *s, int64_t index, uint64_t id)
 {
+    bool last = true;
     for (uint32_t i = s->r->n_calls; i > 0; i--) {
         const call *c = &s->r->calls[i - 1];
         if (c->choice != s->choice || (index >= 0 && c->index != index)) continue;
-        return id && c->id && id != c->id ? LLM_CALLS : i - 1;
+        if ((last && (id == 0 || c->id == 0)) || (id && id == c->id)) return i - 1;
+        last = false;
     }
     return LLM_CALLS;
+}
+
+static bool id_is_taken(const spot *s, uint64_t id)
+{
+    for (uint32_t i = 0; i < s->r->n_calls; i++)
+        if (s->r->calls[i].choice == s->choice && s->r->calls[i].id == id) return true;
+    return false;
 }
 
 static int garbage(sv_error *err, const char *what)
@@ -134,8 +160,9 @@ static int begin_call(const spot *s, int64_t index, sv_str id, sv_str name, sv_e
     if (name.n == 0) return garbage(err, "a tool call without a name");
     if (r->n_calls == LLM_CALLS) return garbage(err, "too many tool calls");
     if (name.n > NAMES || id.n > NAMES) return garbage(err, "a tool call with a name too long");
+    bool taken = id_is_taken(s, hash(id));
     r->calls[r->n_calls] = (call){s->choice, index, hash(id)};
-    if (id.n == 0) {
+    if (id.n == 0 || taken) {
         llm_make_id("call_", made);
         id = sv_cstr(made);
     }
@@ -163,14 +190,17 @@ static int read_arguments(const spot *s, uint32_t at, json_value v)
     return s->sink(s->arg, &e);
 }
 
-static int read_call(const spot *s, json_value v, int64_t fallback, sv_error *err)
+/* Of a whole answer each one is a call of its own; of a stream, one that says which it is by its name
+ * alone begins one. */
+static int read_call(const spot *s, json_value v, sv_error *err)
 {
-    int64_t index = fallback;
+    int64_t index = -1;
     json_value f = json_get(v, "function");
     sv_str id = llm_inside(json_get(v, "id")), name = llm_inside(json_get(f, "name"));
     if (json_int(json_get(v, "index"), &index) == 0 && (index < 0 || index > INT32_MAX))
         return garbage(err, "the index of a tool call is out of range");
-    uint32_t at = find_call(s, index, hash(id));
+    bool begins = !s->r->stream || (index < 0 && id.n == 0 && name.n > 0);
+    uint32_t at = begins ? LLM_CALLS : find_call(s, index, hash(id));
     if (at == LLM_CALLS) {
         int rc = begin_call(s, index, id, name, err);
         if (rc) return rc;
@@ -190,10 +220,9 @@ static int read_call(const spot *s, json_value v, int64_t fallback, sv_error *er
 static int read_calls(const spot *s, json_value list, json_value old, sv_error *err)
 {
     json_value v;
-    int64_t i = 0;
     int rc = 0;
-    for (size_t at = 0; rc == 0 && json_next_element(list, &at, &v); i++)
-        rc = read_call(s, v, s->r->stream ? -1 : i, err);
+    for (size_t at = 0; rc == 0 && json_next_element(list, &at, &v);)
+        rc = read_call(s, v, err);
     if (rc || old.type != JSON_OBJECT) return rc;
     sv_str name = llm_inside(json_get(old, "name"));
     uint32_t at = find_call(s, -1, 0);
@@ -213,8 +242,11 @@ static llm_finish finish_of(json_value v)
         llm_finish finish;
     } rows[] = {{"stop", LLM_STOP},
                 {"eos", LLM_STOP},
+                {"eos_token", LLM_STOP},
+                {"stop_sequence", LLM_STOP},
                 {"end_turn", LLM_STOP},
                 {"tool_calls", LLM_TOOL_CALLS},
+                {"tool_use", LLM_TOOL_CALLS},
                 {"function_call", LLM_TOOL_CALLS},
                 {"length", LLM_LENGTH},
                 {"max_tokens", LLM_LENGTH},
@@ -241,13 +273,14 @@ enum {
     D_REASONING_CONTENT,
     D_DETAILS,
     D_REFUSAL,
+    D_IMAGES,
     D_TOOL_CALLS,
     D_FUNCTION_CALL,
     D_N
 };
 static const char *const delta_members[D_N] = {
-    "content", "reasoning",  "reasoning_content", "reasoning_details",
-    "refusal", "tool_calls", "function_call"};
+    "content", "reasoning", "reasoning_content", "reasoning_details",
+    "refusal", "images",    "tool_calls",        "function_call"};
 
 static int read_delta(const spot *s, json_value delta, sv_error *err)
 {
@@ -259,6 +292,7 @@ static int read_delta(const spot *s, json_value delta, sv_error *err)
     if (rc == 0) rc = read_details(s, d[D_DETAILS], llm_inside(words).n > 0);
     if (rc == 0) rc = read_texts(s, LLM_TEXT, d[D_CONTENT]);
     if (rc == 0) rc = give(s, LLM_REFUSED, llm_inside(d[D_REFUSAL]));
+    if (rc == 0) rc = read_images(s, d[D_IMAGES]);
     return rc ? rc : read_calls(s, d[D_TOOL_CALLS], d[D_FUNCTION_CALL], err);
 }
 
@@ -271,30 +305,36 @@ static int read_choice(spot *s, json_value v, sv_error *err)
     if (s->choice >= s->r->n_choices) s->r->n_choices = s->choice + 1;
     int rc = read_delta(s, json_get(v, s->r->stream ? "delta" : "message"), err);
     json_value why = json_get(v, "finish_reason");
-    if (rc || why.type != JSON_STRING || json_string_is(why, "error")) return rc;
-    return finish(s, finish_of(why));
+    if (rc || llm_inside(why).n == 0) return rc; /* some say "" until the end */
+    if (!json_string_is(why, "error")) return finish(s, finish_of(why));
+    s->r->failed = true; /* OpenRouter's word for one choice */
+    return llm_read_failure(LLM_OPENAI, v.raw, &s->r->scratch, s->sink, s->arg);
 }
 
 /* ---- usage ---- */
 
-static int64_t at_most(int64_t n, int64_t limit)
+static json_value either(json_value object, const char *key, const char *other)
 {
-    return n < limit ? n : limit;
+    json_value v = json_get(object, key);
+    return v.type == JSON_NONE ? json_get(object, other) : v;
 }
 
 void openai_tokens(json_value usage, tokens *ret)
 {
-    json_value in = json_get(usage, "prompt_tokens_details"),
-               out = json_get(usage, "completion_tokens_details");
-    if (usage.type != JSON_OBJECT) return;
+    json_value prompt = either(usage, "prompt_tokens", "input_tokens"),
+               completion = either(usage, "completion_tokens", "output_tokens"),
+               in = either(usage, "prompt_tokens_details", "input_tokens_details"),
+               out = either(usage, "completion_tokens_details", "output_tokens_details");
+    if (prompt.type != JSON_NUMBER && completion.type != JSON_NUMBER) return;
     *ret = (tokens){.known = true,
-                    .prompt = llm_tokens_of(json_get(usage, "prompt_tokens")),
-                    .completion = llm_tokens_of(json_get(usage, "completion_tokens"))};
-    int64_t cached = llm_tokens_of(json_get(in, "cached_tokens"));
-    if (cached == 0) cached = llm_tokens_of(json_get(usage, "prompt_cache_hit_tokens"));
-    ret->cached = at_most(cached, ret->prompt);
-    ret->cache_write = at_most(llm_tokens_of(json_get(in, "cache_write_tokens")), ret->prompt);
-    ret->reasoning = at_most(llm_tokens_of(json_get(out, "reasoning_tokens")), ret->completion);
+                    .prompt = llm_tokens_of(prompt),
+                    .completion = llm_tokens_of(completion),
+                    .cached = llm_tokens_of(json_get(in, "cached_tokens")),
+                    .cache_write = llm_tokens_of(json_get(in, "cache_write_tokens")),
+                    .reasoning = llm_tokens_of(json_get(out, "reasoning_tokens"))};
+    if (ret->cached == 0) /* DeepSeek's word */
+        ret->cached = llm_tokens_of(json_get(usage, "prompt_cache_hit_tokens"));
+    llm_bound_tokens(ret);
 }
 
 static int read_usage(const spot *s, json_value usage, json_value groq)
@@ -302,6 +342,7 @@ static int read_usage(const spot *s, json_value usage, json_value groq)
     if (usage.type != JSON_OBJECT) usage = json_get(groq, "usage");
     if (usage.type != JSON_OBJECT) return 0;
     openai_tokens(usage, &s->r->usage);
+    if (!s->r->usage.known) return 0;
     llm_event e = {.kind = LLM_USAGE, .index = -1, .usage = &s->r->usage};
     return s->sink(s->arg, &e);
 }
@@ -352,11 +393,11 @@ int openai_read(llm_reader *r, sv_str type, sv_str data, llm_sink *sink, void *a
     }
     if (!r->stream && v[C_CHOICES].type != JSON_ARRAY) return garbage(err, "no choices");
     rc = start(&s, v);
-    for (size_t at = 0; rc == 0 && json_next_element(v[C_CHOICES], &at, &choice);)
+    for (size_t at = 0; rc == 0 && !r->failed && json_next_element(v[C_CHOICES], &at, &choice);)
         rc = read_choice(&s, choice, err);
     s.choice = 0;
     r->done = !r->stream;
-    return rc ? rc : read_usage(&s, v[C_USAGE], v[C_GROQ]);
+    return rc || r->failed ? rc : read_usage(&s, v[C_USAGE], v[C_GROQ]);
 }
 
 /* A stream with its marker is complete even if the server forgot the reason. */

@@ -16,10 +16,17 @@ typedef struct job {
     llm_notes *notes;
 } job;
 
-static void put_text_part(buf *out, sv_str text)
+static const sv_str none = {NULL, 0};
+
+/* `cache`: raw, or none. */
+static void put_text_part(buf *out, sv_str text, sv_str cache)
 {
     buf_puts(out, "{\"type\":\"text\",\"text\":");
     llm_put_string(out, text);
+    if (cache.p) {
+        llm_put_key(out, "cache_control");
+        buf_put(out, cache.p, cache.n);
+    }
     buf_putc(out, '}');
 }
 
@@ -37,7 +44,7 @@ static void put_audio(const job *j, const llm_part *p)
     bool mp3 = llm_is(p->media_type, "audio/mpeg") || llm_is(p->media_type, "audio/mp3");
     if (!wav && !mp3) {
         llm_note(j->notes, "audio");
-        put_text_part(j->out, sv_cstr("[audio left out]"));
+        put_text_part(j->out, sv_cstr("[audio left out]"), none);
         return;
     }
     buf_puts(j->out, "{\"type\":\"input_audio\",\"input_audio\":{\"data\":");
@@ -49,7 +56,7 @@ static void put_file(const job *j, const llm_part *p)
 {
     if (p->url.p) { /* no addresses for files here: the model gets the address itself */
         llm_note(j->notes, "file.url");
-        put_text_part(j->out, p->url);
+        put_text_part(j->out, p->url, none);
         return;
     }
     buf_puts(j->out, "{\"type\":\"file\",\"file\":{\"filename\":");
@@ -77,7 +84,7 @@ static void put_part(const job *j, const llm_part *p)
     } else if (p->kind == LLM_PART_AUDIO) {
         put_audio(j, p);
     } else {
-        put_text_part(j->out, p->text);
+        put_text_part(j->out, p->text, j->q->format == LLM_OPENAI ? p->extra : none);
     }
 }
 
@@ -95,9 +102,21 @@ static void put_joined(buf *out, const llm_part *parts, uint32_t n, const char *
     buf_putc(out, '"');
 }
 
+/* Does a part say how it is to be cached, as OpenRouter takes it? Another format's is noted. */
+static bool is_marked(const job *j, const llm_part *parts, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (parts[i].extra.p == NULL) continue;
+        if (j->q->format == LLM_OPENAI) return true;
+        llm_note(j->notes, "cache_control");
+    }
+    return false;
+}
+
 static void put_content(const job *j, const llm_part *parts, uint32_t n)
 {
-    if (n == 0 || (n == 1 && parts[0].kind == LLM_PART_TEXT)) {
+    bool plain = n == 0 || (n == 1 && parts[0].kind == LLM_PART_TEXT);
+    if (!is_marked(j, parts, n) && plain) {
         put_joined(j->out, parts, n, "");
         return;
     }
@@ -186,6 +205,7 @@ static void put_results(const job *j, const llm_message *m)
     for (uint32_t i = 0; i < m->n_parts; i++) {
         const llm_part *p = &m->parts[i];
         if (p->kind != LLM_PART_RESULT) continue;
+        if (p->extra.p) llm_note(j->notes, "cache_control");
         if (p->is_error) llm_note(j->notes, "tool_result.is_error");
         open_message(j->out, "tool");
         put_name(j->out, "tool_call_id", p->id);
@@ -207,7 +227,7 @@ static void put_pictures(const job *j, uint32_t from, uint32_t to)
                 if (!open) {
                     open_message(j->out, "user");
                     buf_puts(j->out, ",\"content\":[");
-                    put_text_part(j->out, sv_cstr("From the tools:"));
+                    put_text_part(j->out, sv_cstr("From the tools:"), none);
                 }
                 open = true;
                 put_part(j, &r->parts[l]);
@@ -222,9 +242,14 @@ static void put_message(const job *j, const llm_message *m)
     case LLM_ASSISTANT: put_assistant(j, m); return;
     case LLM_TOOL: put_results(j, m); return;
     case LLM_SYSTEM:
+        for (uint32_t i = 0; i < m->n_parts; i++)
+            if (m->parts[i].kind != LLM_PART_TEXT) llm_note(j->notes, "system.image");
         open_message(j->out, "system");
         buf_puts(j->out, ",\"content\":");
-        put_joined(j->out, m->parts, m->n_parts, "\\n\\n");
+        if (is_marked(j, m->parts, m->n_parts))
+            put_content(j, m->parts, m->n_parts);
+        else
+            put_joined(j->out, m->parts, m->n_parts, "\\n\\n");
         break;
     case LLM_USER:
         open_message(j->out, "user");
@@ -322,6 +347,8 @@ static void put_shape(const job *j)
 static void put_effort(const job *j)
 {
     const llm_request *q = j->q;
+    bool wants = llm_wants_thinking(q, j->t, j->notes);
+    if (!wants && j->t->thinks == LLM_NO) return;
     if (q->effort.p) {
         bool above = llm_is(q->effort, "xhigh") || llm_is(q->effort, "max");
         put_name(j->out, "reasoning_effort", above ? sv_cstr("high") : q->effort);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RECENT_CALLS = 256, MEDIA_TYPE = 128, LEFT_NAMED = 64 };
+enum { RECENT_CALLS = 256, MEDIA_TYPE = 128 };
 
 static bool key_is(sv_str key, const char *name)
 {
@@ -111,7 +111,10 @@ int llm_drop(llm_in *in, const char *field)
 {
     char path[96];
     if (in->drops == LLM_DROPS) return 0;
-    path_of(in, field, path, sizeof path);
+    if (in->drops == LLM_DROPS - 1)
+        snprintf(path, sizeof path, "...");
+    else
+        path_of(in, field, path, sizeof path);
     char *copy = arena_copy(in->a, sv_cstr(path));
     if (copy == NULL) return sv_fail(in->err, SV_E_NO_MEMORY, NULL, NULL);
     in->drops++;
@@ -120,6 +123,11 @@ int llm_drop(llm_in *in, const char *field)
 }
 
 /* ---- typed values ---- */
+
+static bool absent(json_value v)
+{
+    return v.type == JSON_NONE || v.type == JSON_NULL;
+}
 
 int llm_want(const llm_in *in, json_value v, json_type type, const char *field)
 {
@@ -134,15 +142,17 @@ int llm_want(const llm_in *in, json_value v, json_type type, const char *field)
 
 int llm_string(const llm_in *in, json_value v, const char *field, sv_str *ret)
 {
+    if (absent(v)) return 0;
     int rc = llm_want(in, v, JSON_STRING, field);
-    if (rc == 0 && v.type != JSON_NONE) *ret = llm_inside(v);
+    if (rc == 0) *ret = llm_inside(v);
     return rc;
 }
 
 int llm_bool(const llm_in *in, json_value v, const char *field, bool *ret)
 {
+    if (absent(v)) return 0;
     int rc = llm_want(in, v, JSON_TRUE, field);
-    if (rc == 0 && v.type != JSON_NONE) *ret = v.type == JSON_TRUE;
+    if (rc == 0) *ret = v.type == JSON_TRUE;
     return rc;
 }
 
@@ -150,7 +160,7 @@ int llm_int(const llm_in *in, json_value v, const char *field, int64_t least, in
             int64_t *ret)
 {
     int64_t n = 0;
-    if (v.type == JSON_NONE) return 0;
+    if (absent(v)) return 0;
     int rc = llm_want(in, v, JSON_NUMBER, field);
     if (rc) return rc;
     rc = json_int(v, &n);
@@ -165,7 +175,7 @@ int llm_int(const llm_in *in, json_value v, const char *field, int64_t least, in
 int llm_number(const llm_in *in, json_value v, const char *field, sv_str *ret)
 {
     double n;
-    if (v.type == JSON_NONE) return 0;
+    if (absent(v)) return 0;
     int rc = llm_want(in, v, JSON_NUMBER, field);
     if (rc) return rc;
     if (json_number(v, &n))
@@ -176,22 +186,24 @@ int llm_number(const llm_in *in, json_value v, const char *field, sv_str *ret)
 
 int llm_object(const llm_in *in, json_value v, const char *field, sv_str *ret)
 {
+    if (absent(v)) return 0;
     int rc = llm_want(in, v, JSON_OBJECT, field);
-    if (rc == 0 && v.type != JSON_NONE) *ret = v.raw;
+    if (rc == 0) *ret = v.raw;
     return rc;
 }
 
 int llm_need(const llm_in *in, json_value v, const char *field)
 {
-    if (v.type != JSON_NONE) return 0;
+    if (!absent(v)) return 0;
     return llm_bad(in, SV_E_MISSING_FIELD, field, "This field is required.");
 }
 
 int llm_list(const llm_in *in, json_value v, const char *field, uint32_t most, uint32_t *n)
 {
     *n = 0;
+    if (absent(v)) return 0;
     int rc = llm_want(in, v, JSON_ARRAY, field);
-    if (rc || v.type == JSON_NONE) return rc;
+    if (rc) return rc;
     *n = llm_count(v);
     if (*n > most)
         return llm_bad(in, SV_E_OUT_OF_RANGE, field, "This list has %u elements; the most is %u.",
@@ -375,11 +387,19 @@ void llm_put_left(const llm_request *q, llm_format to, buf *out, llm_notes *note
         buf_put(out, v.raw.p, v.raw.n);
         i++;
     }
-    for (uint32_t named = 0; i < q->n_left && named < LEFT_NAMED; i++, named++)
+    for (; i < q->n_left; i++)
         llm_note(notes, "%.*s", SV_FMT(q->left[i]));
 }
 
 enum { LOW_TOKENS = 2048, MEDIUM_TOKENS = 8192, HIGH_TOKENS = 24576 };
+
+bool llm_wants_thinking(const llm_request *q, const llm_target *t, llm_notes *notes)
+{
+    bool asked = q->thinking_tokens > 0 ||
+                 (q->thinking_tokens == 0 && q->effort.p && !llm_is(q->effort, "none"));
+    if (asked && t->thinks == LLM_NO) llm_note(notes, "thinking");
+    return asked && t->thinks != LLM_NO;
+}
 
 const char *llm_effort_of(int64_t thinking_tokens)
 {

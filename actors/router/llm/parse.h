@@ -13,7 +13,7 @@
 enum {
     LLM_LEVELS = 6,
     LLM_DEPTH = 64, /* of JSON in strings */
-    LLM_DROPS = 16  /* parts within messages that are left out by name */
+    LLM_DROPS = 16  /* names of parts within messages that are left out, the last one "..." */
 };
 
 typedef struct llm_in {
@@ -35,7 +35,7 @@ uint32_t llm_members(json_value object, const char *const *names, size_t n, json
  * llm_drop. 0 or SV_E_NO_MEMORY. */
 int llm_keep_left(llm_in *in, json_value object, const char *const *names, size_t n);
 /* Adds `field` below where the parser is to q->left: something that has no neutral form. The first
- * LLM_DROPS are named. 0 or SV_E_NO_MEMORY. */
+ * are named, see LLM_DROPS. 0 or SV_E_NO_MEMORY. */
 int llm_drop(llm_in *in, const char *field);
 uint32_t llm_count(json_value array);
 
@@ -46,7 +46,8 @@ void llm_leave(llm_in *in);
 int llm_bad(const llm_in *in, int code, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Typed values. What is not there (JSON_NONE) is fine and leaves *ret as it is. */
+/* Typed values. What is not there is fine and leaves *ret as it is: JSON_NONE, and null but for
+ * llm_want, which is for elements of lists too. */
 int llm_want(const llm_in *in, json_value v, json_type type, const char *field);
 int llm_string(const llm_in *in, json_value v, const char *field, sv_str *ret); /* its inside */
 int llm_bool(const llm_in *in, json_value v, const char *field, bool *ret);
@@ -54,7 +55,7 @@ int llm_int(const llm_in *in, json_value v, const char *field, int64_t least, in
             int64_t *ret);
 int llm_number(const llm_in *in, json_value v, const char *field, sv_str *ret); /* raw */
 int llm_object(const llm_in *in, json_value v, const char *field, sv_str *ret); /* raw */
-/* SV_E_MISSING_FIELD unless the value is there. */
+/* SV_E_MISSING_FIELD unless the value is there, and is not null. */
 int llm_need(const llm_in *in, json_value v, const char *field);
 /* An array of at most `most` elements; *n is their number. */
 int llm_list(const llm_in *in, json_value v, const char *field, uint32_t most, uint32_t *n);
@@ -79,6 +80,8 @@ void llm_name_results(llm_request *q);
 /* What a writer could not take over: the request's own format gets the left members back as they
  * came (each as ,"key":value), another one has them noted. */
 void llm_put_left(const llm_request *q, llm_format to, buf *out, llm_notes *notes);
+/* Is reasoning asked for, and would the model not refuse that? What it would refuse is noted. */
+bool llm_wants_thinking(const llm_request *q, const llm_target *t, llm_notes *notes);
 /* "low", "medium" or "high" for a budget of thinking. */
 const char *llm_effort_of(int64_t thinking_tokens);
 /* And back, for formats that want a number. */

@@ -8,6 +8,7 @@
 #include "responses.h"
 
 #include "error.h"
+#include "openai.h"
 #include "parse.h"
 
 #include <stdio.h>
@@ -658,12 +659,6 @@ static int responses_parse(sv_str text, arena *a, llm_request *ret, sv_error *er
     return rc;
 }
 
-static void error_body(int status, const char *type, const char *code, sv_str message,
-                       const char *request_id, buf *out)
-{
-    llm_openai.error_body(status, type, code, message, request_id, out);
-}
-
 const llm_ops llm_responses = {
     .format = LLM_RESPONSES,
     .framing = LLM_SSE,
@@ -672,7 +667,7 @@ const llm_ops llm_responses = {
     .writer_event = responses_writer_event,
     .writer_end = responses_writer_end,
     .writer_free = responses_writer_free,
-    .error_body = error_body,
+    .error_body = openai_error_body,
     .error_event = responses_error_event,
     .path = responses_path,
     .write = responses_write,

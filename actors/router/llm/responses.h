@@ -6,6 +6,11 @@
 
 #include "llm.h"
 
+/* Encrypted reasoning belongs to its item: in the neutral form the item's id stands before it. */
+enum { RESPONSES_ID_END = ':' };
+/* Without the id; the id, where there is one, is what comes before, less one byte. */
+sv_str responses_opaque_value(sv_str inside);
+
 llm_writer *responses_writer_new(const llm_writer_spec *spec);
 int responses_writer_event(llm_writer *w, const llm_event *e, buf *out);
 int responses_writer_end(llm_writer *w, buf *out);

@@ -13,6 +13,7 @@
 #include "error.h"
 #include "parse.h"
 #include "responses.h"
+#include "whole.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -78,7 +79,8 @@ static const struct {
 
 struct llm_writer {
     bool stream, started, finished, failed;
-    bool over; /* nothing more is taken */
+    bool refused; /* in words */
+    bool over;    /* nothing more is taken */
     char id[ID];
     buf model; /* inside of a JSON string */
     int64_t created;
@@ -129,8 +131,10 @@ static void put_part(const item *it, bool filled, buf *out)
 static void put_opaque(const item *it, const char *key, buf *out)
 {
     if (it->opaque.n == 0) return;
+    sv_str value = buf_str(&it->opaque);
+    if (it->kind == REASONING && it->origin == LLM_RESPONSES) value = responses_opaque_value(value);
     llm_put_key(out, key);
-    llm_put_opaque(out, buf_str(&it->opaque), it->origin, LLM_RESPONSES);
+    llm_put_opaque(out, value, it->origin, LLM_RESPONSES);
 }
 
 /* `filled`: as it is now; otherwise as it began. */
@@ -171,10 +175,21 @@ static void put_usage(const tokens *u, buf *out)
                u->prompt + u->completion);
 }
 
+/* Why the answer is not whole; NULL: it is. */
 static const char *cut_reason(const llm_writer *w)
 {
-    if (w->finish == LLM_FILTER) return "content_filter";
-    return w->finish == LLM_LENGTH || w->finish == LLM_CONTEXT ? "max_output_tokens" : NULL;
+    switch (w->finish) {
+    case LLM_REFUSAL: return w->refused ? NULL : "content_filter";
+    case LLM_FILTER: return "content_filter";
+    case LLM_LENGTH:
+    case LLM_CONTEXT:
+    case LLM_PAUSE:
+    case LLM_OTHER: return "max_output_tokens";
+    case LLM_STOP:
+    case LLM_STOP_SEQUENCE:
+    case LLM_TOOL_CALLS: break;
+    }
+    return NULL;
 }
 
 static const char *status_of(const llm_writer *w)
@@ -230,7 +245,7 @@ static void put_response(const llm_writer *w, buf *out)
     buf_puts(out, "],\"background\":false,\"previous_response_id\":null,\"store\":false");
     put_echoes(w, out);
     buf_puts(out, ",\"usage\":");
-    if (w->usage.known)
+    if (llm_has_tokens(&w->usage))
         put_usage(&w->usage, out);
     else
         buf_puts(out, "null");
@@ -546,7 +561,10 @@ int responses_writer_event(llm_writer *w, const llm_event *e, buf *out)
     switch (e->kind) {
     case LLM_START: break;
     case LLM_TEXT: rc = on_text(w, MESSAGE, e->text, out); break;
-    case LLM_REFUSED: rc = on_text(w, REFUSAL, e->text, out); break;
+    case LLM_REFUSED:
+        w->refused = true;
+        rc = on_text(w, REFUSAL, e->text, out);
+        break;
     case LLM_THINKING: rc = on_thinking(w, e->text, out); break;
     case LLM_SIGNATURE:
     case LLM_OPAQUE: rc = on_opaque(w, e, out); break;

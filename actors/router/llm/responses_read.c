@@ -6,6 +6,7 @@
  *  events are understood too. Items are known by their output_index.
  *  Items of OpenAI's own tools (web search and the like) are passed over. */
 #include "error.h"
+#include "openai.h"
 #include "parse.h"
 #include "responses.h"
 #include "whole.h"
@@ -81,15 +82,20 @@ static int tell_arguments(const telling *t, const seen *s, json_value v)
     return tell(t, (llm_event){.kind = LLM_ARGUMENTS, .index = s->call, .text = inside});
 }
 
+static int garbage(const telling *t, const char *what)
+{
+    sv_fail(t->err, SV_E_PROVIDER_GARBAGE, NULL, NULL);
+    sv_error_detail(t->err, "%s", what);
+    return SV_E_PROVIDER_GARBAGE;
+}
+
 /* v: id, call_id, name. */
 static int tell_call(const telling *t, seen *s, const json_value *v)
 {
     char made_up[40];
     sv_str id = llm_inside(v[1].type == JSON_STRING ? v[1] : v[0]);
-    if (t->r->n_calls == LLM_CALLS) {
-        sv_error_detail(t->err, "more than %d tool calls", LLM_CALLS);
-        return sv_fail(t->err, SV_E_PROVIDER_GARBAGE, NULL, NULL);
-    }
+    if (t->r->n_calls == LLM_CALLS) return garbage(t, "too many tool calls");
+    if (llm_inside(v[2]).n == 0) return garbage(t, "a tool call without a name");
     if (id.n == 0) {
         llm_make_id("call_", made_up);
         id = sv_cstr(made_up);
@@ -124,6 +130,33 @@ static int tell_message(const telling *t, seen *s, json_value content)
     return rc;
 }
 
+sv_str responses_opaque_value(sv_str inside)
+{
+    const char *end = inside.n ? memchr(inside.p, RESPONSES_ID_END, inside.n) : NULL;
+    uint32_t skip = end ? (uint32_t)(end - inside.p) + 1 : 0;
+    return (sv_str){inside.p + skip, inside.n - skip};
+}
+
+/* What the provider wants back. */
+static int tell_opaque(const telling *t, llm_event_kind kind, const json_value *v)
+{
+    sv_str id = llm_inside(v[ID]), value = llm_inside(v[ENCRYPTED]);
+    buf both;
+    buf_init(&both, (size_t)id.n + value.n + 1);
+    if (id.n && memchr(id.p, RESPONSES_ID_END, id.n) == NULL) {
+        buf_put(&both, id.p, id.n);
+        buf_putc(&both, RESPONSES_ID_END);
+    }
+    buf_put(&both, value.p, value.n);
+    int rc = both.failed ? both.error : 0;
+    if (rc == 0)
+        rc = tell(t,
+                  (llm_event){
+                      .kind = kind, .index = -1, .text = buf_str(&both), .origin = LLM_RESPONSES});
+    buf_free(&both);
+    return rc;
+}
+
 static int tell_reasoning(const telling *t, seen *s, const json_value *v)
 {
     static const char *const fields[] = {"text"};
@@ -144,10 +177,7 @@ static int tell_reasoning(const telling *t, seen *s, const json_value *v)
     s->any = s->any || s->summary;
     if (rc || llm_inside(v[ENCRYPTED]).n == 0) return rc;
     s->any = true;
-    return tell(t, (llm_event){.kind = s->summary ? LLM_SIGNATURE : LLM_OPAQUE,
-                               .index = -1,
-                               .text = llm_inside(v[ENCRYPTED]),
-                               .origin = LLM_RESPONSES});
+    return tell_opaque(t, s->summary ? LLM_SIGNATURE : LLM_OPAQUE, v);
 }
 
 /* An item that is whole. */
@@ -171,6 +201,7 @@ static int on_added(const telling *t, seen *s, json_value item)
     json_value v[FIELDS];
     llm_members(item, names, FIELDS, v);
     if (!is(v[TYPE], "function_call") || s->call >= 0) return 0;
+    if (llm_inside(v[NAME]).n == 0) return 0; /* the item that is done will tell */
     int rc = tell_call(t, s, v);
     return rc ? rc : tell_arguments(t, s, v[ARGUMENTS]);
 }
@@ -189,15 +220,8 @@ static int tell_start(const telling *t, json_value response)
 static int tell_usage(const telling *t, json_value usage)
 {
     tokens *u = &t->r->usage;
-    if (usage.type != JSON_OBJECT) return 0;
-    json_value in = json_get(usage, "input_tokens_details");
-    *u = (tokens){.known = true,
-                  .prompt = llm_tokens_of(json_get(usage, "input_tokens")),
-                  .completion = llm_tokens_of(json_get(usage, "output_tokens")),
-                  .cached = llm_tokens_of(json_get(in, "cached_tokens")),
-                  .cache_write = llm_tokens_of(json_get(in, "cache_write_tokens")),
-                  .reasoning = llm_tokens_of(
-                      json_get(json_get(usage, "output_tokens_details"), "reasoning_tokens"))};
+    openai_tokens(usage, u);
+    if (!u->known) return 0;
     return tell(t, (llm_event){.kind = LLM_USAGE, .usage = u});
 }
 

@@ -56,6 +56,7 @@ static bool put_same_item(json_value item, buf *out, llm_notes *notes)
         return true;
     }
     json_edit edit = json_edit_remove(item.raw, names[at]);
+    value = responses_opaque_value(value);
     if (reasoning) /* the mark goes, the value stays */
         edit = (json_edit){
             (size_t)(llm_inside(v[at]).p - item.raw.p), llm_inside(v[at]).n - value.n, {"", 0}};
@@ -199,6 +200,7 @@ static void put_result(input *i, const llm_part *p)
     for (uint32_t k = 0; k < p->n_parts; k++) {
         const llm_part *one = &p->parts[k];
         if (plain) {
+            if (k) buf_puts(out, "\\n");
             buf_put(out, one->text.p, one->text.n);
             continue;
         }
@@ -228,14 +230,22 @@ static void put_thinking(input *i, const llm_part *p)
     }
     next_item(i);
     i->opaque = true;
-    buf_puts(out, "{\"type\":\"reasoning\",\"summary\":[");
+    buf_puts(out, "{\"type\":\"reasoning\",");
+    sv_str value = responses_opaque_value(p->signature), id = p->signature;
+    if (value.n < id.n) {
+        id.n -= value.n + 1;
+        buf_puts(out, "\"id\":");
+        llm_put_string(out, id);
+        buf_putc(out, ',');
+    }
+    buf_puts(out, "\"summary\":[");
     if (p->kind == LLM_PART_THINKING && p->text.n) {
         buf_puts(out, "{\"type\":\"summary_text\",\"text\":");
         llm_put_string(out, p->text);
         buf_putc(out, '}');
     }
     buf_puts(out, "],\"encrypted_content\":");
-    llm_put_string(out, p->signature);
+    llm_put_string(out, value);
     buf_putc(out, '}');
 }
 

@@ -137,7 +137,25 @@ bool llm_whole_has(const llm_whole *w, uint32_t choice, llm_event_kind kind)
     return false;
 }
 
+bool llm_has_tokens(const tokens *t)
+{
+    return t->known || t->estimated;
+}
+
 /* ---- what readers share ---- */
+
+static int64_t at_most(int64_t n, int64_t limit)
+{
+    return n < limit ? n : limit;
+}
+
+void llm_bound_tokens(tokens *t)
+{
+    t->cached = at_most(t->cached, t->prompt);
+    t->cache_write = at_most(t->cache_write, t->prompt - t->cached);
+    t->cache_write_1h = at_most(t->cache_write_1h, t->cache_write);
+    t->reasoning = at_most(t->reasoning, t->completion);
+}
 
 int llm_read_object(sv_str data, json_value *root, sv_error *err)
 {

@@ -41,11 +41,15 @@ int llm_whole_event(llm_whole *w, const llm_event *e);
 /* Thinking, its signature, opaque thinking: what show_thinking is about. */
 bool llm_is_thinking(const llm_event *e);
 bool llm_whole_has(const llm_whole *w, uint32_t choice, llm_event_kind kind);
+/* Told by the provider or counted here: otherwise an answer has no usage. */
+bool llm_has_tokens(const tokens *t);
 
 /* ---- what readers share ---- */
 
 /* A provider's JSON object, checked; SV_E_PROVIDER_GARBAGE with the reason otherwise. */
 int llm_read_object(sv_str data, json_value *root, sv_error *err);
+/* Parts of a count that are more than the whole, as a provider told them, become the whole (tokens.h). */
+void llm_bound_tokens(tokens *t);
 /* Gives LLM_FAILED for a provider's error object; scratch holds its words for the call. */
 int llm_read_failure(llm_format provider, sv_str data, buf *scratch, llm_sink *sink, void *arg);
 

@@ -64,6 +64,29 @@ for (const p of PROVIDERS) {
     assert.equal(next.message.content, words(3))
   })
 
+  test(`${p}: generate`, async () => {
+    const model = sim(p, 'echo=all')
+    await client.generate({ model, prompt: PROMPT, system: 'Be brief.', images: [PIXEL] })
+    const sent = JSON.stringify(await bodies(model))
+    for (const part of [PROMPT, 'Be brief.', PIXEL]) assert.ok(sent.includes(part))
+    const answer = await client.generate({ model: sim(p), prompt: PROMPT })
+    assert.equal(answer.response, words(5))
+    assert.equal(answer.done_reason, 'stop')
+    assert.equal(answer.eval_count, 5)
+    let text = '', last
+    for await (const part of await client.generate({ model: sim(p), prompt: PROMPT, stream: true })) {
+      text += part.response
+      last = part
+    }
+    assert.equal(text, words(5))
+    assert.ok(last.done)
+    const shaped = await client.generate({ model: sim(p), prompt: PROMPT, format: SCHEMA })
+    assert.equal(typeof JSON.parse(shaped.response).city, 'string')
+    const filled = client.generate({ model: sim(p), prompt: 'a', suffix: 'b' })
+    if (p === 'ollama') assert.equal((await filled).response, words(5))
+    else await assert.rejects(filled, (e) => e.status_code === 400 && /suffix/.test(e.error))
+  })
+
   test(`${p}: a 429 is the server's to try again`, async () => {
     const model = sim(p, 'status=429,fail_first=1,retry_after_ms=20,tokens=2')
     assert.equal((await client.chat({ model, messages })).message.content, words(2))

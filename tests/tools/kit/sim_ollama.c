@@ -1,5 +1,5 @@
-/*  sim_ollama.c - /api/chat: requests as Ollama takes them (unknown fields are ignored there) and
- *  answers, one JSON object a line. */
+/*  sim_ollama.c - /api/chat and /api/generate: requests as Ollama takes them (unknown fields are ignored
+ *  there) and answers, one JSON object a line. */
 #include "sim_answer.h"
 #include "sim_read.h"
 
@@ -8,6 +8,34 @@
 #include <string.h>
 
 /* ---- requests ---- */
+
+static int images(sim_request *r, json_t *parts, json_t *list, size_t i)
+{
+    size_t k;
+    json_t *v;
+    json_array_foreach(list, k, v)
+    {
+        if (!json_is_string(v) || sim_add_image(parts, "image", json_string_value(v)))
+            return sim_refuse(r, "images",
+                              "illegal base64 data at input byte 4 (messages.%zu.images."
+                              "%zu)",
+                              i, k);
+    }
+    return 0;
+}
+
+static int prompt(sim_request *r, const json_t *o)
+{
+    const json_t *system = json_object_get(o, "system"), *p = json_object_get(o, "prompt");
+    if (!json_is_string(p))
+        return sim_refuse(r, "prompt",
+                          "json: cannot unmarshal into Go struct field GenerateRequest.prompt "
+                          "of type string");
+    if (json_is_string(system)) sim_add_text(r, sim_turn(r, "system"), json_string_value(system));
+    json_t *parts = sim_turn(r, "user");
+    sim_add_text(r, parts, json_string_value(p));
+    return images(r, parts, json_object_get(o, "images"), 0);
+}
 
 static int message(sim_request *r, const json_t *m, size_t i)
 {
@@ -32,14 +60,7 @@ static int message(sim_request *r, const json_t *m, size_t i)
                        c ? json_string_value(c) : "");
     else if (json_is_string(c) && (json_string_value(c)[0] || strcmp(role, "user") == 0))
         sim_add_text(r, parts, json_string_value(c));
-    json_array_foreach(json_object_get(m, "images"), k, v)
-    {
-        if (!json_is_string(v) || sim_add_image(parts, "image", json_string_value(v)))
-            return sim_refuse(r, "images",
-                              "illegal base64 data at input byte 4 (messages.%zu.images."
-                              "%zu)",
-                              i, k);
-    }
+    if (images(r, parts, json_object_get(m, "images"), i)) return -1;
     json_array_foreach(json_object_get(m, "tool_calls"), k, v)
     {
         const json_t *fn = json_object_get(v, "function");
@@ -90,7 +111,8 @@ int sim_read_ollama(sim_request *r, const sim_behaviour *b)
         return sim_refuse(r, "messages",
                           "json: cannot unmarshal into Go struct field "
                           "ChatRequest.messages of type []api.Message");
-    if (json_array_size(list) == 0)
+    if (r->generate && prompt(r, o)) return -1;
+    if (json_array_size(list) == 0 && !r->generate)
         return sim_refuse(r, "messages", "messages are required: this would only load the model");
     r->stream = !json_is_false(json_object_get(o, "stream"));
     r->want_usage = true;
@@ -117,6 +139,19 @@ static void line_head(const sim_answer *a, buf *out)
     buf_printf(out, "{\"model\":\"%s\",\"created_at\":\"2023-11-14T22:13:20.123456789Z\",",
                a->model.p);
     if (a->b.odd) buf_puts(out, " \"x_number\" : 12345678901234567890.50 ,");
+}
+
+/* Up to the words of a line, and behind them. */
+static void open_words(const sim_answer *a, buf *out)
+{
+    line_head(a, out);
+    buf_puts(out, a->req->generate ? "\"response\":\""
+                                   : "\"message\":{\"role\":\"assistant\",\"content\":\"");
+}
+
+static const char *close_words(const sim_answer *a)
+{
+    return a->req->generate ? "" : "}";
 }
 
 static void put_call(sim_answer *a, buf *out, const sim_part *p)
@@ -154,8 +189,7 @@ static void no_part(sim_answer *a, buf *out, sim_part *p)
 
 static void delta(sim_answer *a, buf *out, sim_part *p)
 {
-    line_head(a, &a->json);
-    buf_puts(&a->json, "\"message\":{\"role\":\"assistant\",\"content\":\"");
+    open_words(a, &a->json);
     if (p->kind == SIM_CALL) {
         buf_puts(&a->json, "\",\"tool_calls\":[");
         put_call(a, &a->json, p);
@@ -165,14 +199,14 @@ static void delta(sim_answer *a, buf *out, sim_part *p)
         buf_put(&a->json, a->piece.p, a->piece.n);
         buf_puts(&a->json, "\"");
     }
-    buf_puts(&a->json, "},\"done\":false}");
+    buf_printf(&a->json, "%s,\"done\":false}", close_words(a));
     sim_event(a, out, NULL);
 }
 
 static void marker(sim_answer *a, buf *out)
 {
-    line_head(a, &a->json);
-    buf_puts(&a->json, "\"message\":{\"role\":\"assistant\",\"content\":\"\"}");
+    open_words(a, &a->json);
+    buf_printf(&a->json, "\"%s", close_words(a));
     put_done(a, &a->json);
     sim_event(a, out, NULL);
 }
@@ -180,8 +214,7 @@ static void marker(sim_answer *a, buf *out)
 static void plain(sim_answer *a, buf *out)
 {
     const sim_part *words = sim_part_of(a, SIM_WORDS), *thought = sim_part_of(a, SIM_THINKING);
-    line_head(a, out);
-    buf_puts(out, "\"message\":{\"role\":\"assistant\",\"content\":\"");
+    open_words(a, out);
     if (words) sim_put_part(a, words, out);
     buf_puts(out, "\"");
     if (thought) {
@@ -194,7 +227,7 @@ static void plain(sim_answer *a, buf *out)
         buf_puts(out, a->parts[i].call ? "," : ",\"tool_calls\":[");
         put_call(a, out, &a->parts[i]);
     }
-    buf_puts(out, a->n_calls ? "]}" : "}");
+    buf_printf(out, "%s%s", a->n_calls ? "]" : "", close_words(a));
     put_done(a, out);
 }
 

@@ -39,6 +39,7 @@ typedef struct sim_request {
     char model[512], key[256];
     bool azure, sse, stream, want_usage, encrypted, stored, thinks, summary, after_tool,
         last_assistant, one_call;
+    bool generate;   /* Ollama: /api/generate */
     bool lax;        /* Anthropic: turns of the same role may follow each other */
     bool newer;      /* Anthropic: version 2026-10-21 */
     json_t *body;    /* as it came */

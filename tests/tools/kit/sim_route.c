@@ -90,6 +90,7 @@ static void by_table(sim_request *r, bool post, const char *path)
                  {true, "/v1/messages/count_tokens", SIM_ANTHROPIC, SIM_COUNT},
                  {false, "/v1beta/models", SIM_GEMINI, SIM_MODELS},
                  {true, "/api/chat", SIM_OLLAMA, SIM_CHAT},
+                 {true, "/api/generate", SIM_OLLAMA, SIM_CHAT},
                  {true, "/api/embed", SIM_OLLAMA, SIM_EMBED},
                  {false, "/api/tags", SIM_OLLAMA, SIM_MODELS}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -97,6 +98,7 @@ static void by_table(sim_request *r, bool post, const char *path)
             r->format = table[i].format;
             r->ask = table[i].ask;
         }
+    r->generate = strcmp(path, "/api/generate") == 0;
 }
 
 void sim_route(sim_request *r, const char *head)

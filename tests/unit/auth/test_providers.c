@@ -177,6 +177,45 @@ static void names_are_unique_for_their_owner(void **state)
     assert_int_equal(bring(&owner, false, "more"), 0);
 }
 
+/* The operator's list comes in pages; it has each one once. */
+static void the_operator_sees_all(void **state)
+{
+    (void)state;
+    enum { PEOPLE = 7, EACH = 16 };
+    uint32_t n = 0, pages = 0;
+    char after[100] = "", last[100] = "";
+    for (int p = 0; p < PEOPLE; p++) {
+        auth_user u;
+        char mail[40], name[16];
+        snprintf(mail, sizeof mail, "member%d@example.org", p);
+        kit_someone(mail, &u);
+        kit_join(owner.org, &u, ROLE_MEMBER);
+        for (int i = 0; i < EACH; i++) {
+            snprintf(name, sizeof name, "p%02d", i);
+            assert_int_equal(bring(&u, false, name), 0);
+        }
+    }
+    do {
+        auth_providers_reply page;
+        provider_act q = act(NULL, "");
+        q.after = sv_cstr(after);
+        arena_reset(&memory);
+        assert_int_equal(kit_read(provider_some, &q, &page, &memory), 0);
+        for (uint32_t i = 0; i < page.providers.n; i++) {
+            const auth_provider *p = &((auth_provider *)page.providers.items)[i];
+            char at[100];
+            snprintf(at, sizeof at, "%.*s/%.*s", SV_FMT(p->user), SV_FMT(p->name));
+            assert_true(strcmp(at, last) > 0);
+            memcpy(last, at, sizeof last);
+        }
+        n += page.providers.n;
+        pages++;
+        snprintf(after, sizeof after, "%.*s", SV_FMT(page.next));
+    } while (after[0]);
+    assert_int_equal(n, PEOPLE * EACH);
+    assert_true(pages > 1);
+}
+
 static void changes_are_told(void **state)
 {
     (void)state;
@@ -204,6 +243,42 @@ static void changes_are_told(void **state)
     assert_int_equal(drop(&owner, id), SV_E_NOT_FOUND);
 }
 
+static int limit(const auth_user *u, const char *id, const auth_provider_limits *l)
+{
+    provider_act q = act(u, id);
+    auth_provider_put_req s = {.id = sv_cstr(id), .limits = (auth_provider_limits *)(uintptr_t)l};
+    q.put = &s;
+    return kit_write(put_fn, &q, NULL);
+}
+
+static void limits_stay_until_others_come(void **state)
+{
+    (void)state;
+    auth_provider p;
+    tenant_provider tp;
+    char id[AUTH_ID + 1];
+    assert_int_equal(bring(&owner, true, "openai"), 0);
+    memcpy(id, last_id, sizeof id);
+    assert_int_equal(look(&owner, id, &p), 0);
+    assert_null(p.limits);
+    assert_int_equal(limit(&member, id, &(auth_provider_limits){.day = 1}), SV_E_ROLE);
+    assert_int_equal(limit(&owner, id, &(auth_provider_limits){5, 6, 7, 8}), 0);
+    assert_int_equal(change(&owner, id, "other", "", ""), 0);
+    auth_feed_item item = last_told();
+    assert_int_equal(
+        message_decode(&tenant_provider_msg, item.data, MESSAGE_STRICT, &memory, &tp, NULL), 0);
+    const auth_provider_limits *l = tp.provider->limits;
+    assert_non_null(l);
+    assert_true(l->day == 5 && l->month == 6 && l->minute_requests == 7 && l->minute_tokens == 8);
+    assert_int_equal(limit(&owner, id, &(auth_provider_limits){.month = 9}), 0);
+    assert_int_equal(look(&owner, id, &p), 0);
+    assert_true(p.limits->day == 0 && p.limits->month == 9);
+    assert_true(sv_str_is(p.name, "other"));
+    assert_int_equal(limit(&owner, id, &(auth_provider_limits){0}), 0);
+    assert_int_equal(look(&owner, id, &p), 0);
+    assert_null(p.limits);
+}
+
 static void they_end_with_whom_they_are_of(void **state)
 {
     (void)state;
@@ -223,7 +298,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_may_bring_and_see_what, begin, end),
         cmocka_unit_test_setup_teardown(names_are_unique_for_their_owner, begin, end),
+        cmocka_unit_test_setup_teardown(the_operator_sees_all, begin, end),
         cmocka_unit_test_setup_teardown(changes_are_told, begin, end),
+        cmocka_unit_test_setup_teardown(limits_stay_until_others_come, begin, end),
         cmocka_unit_test_setup_teardown(they_end_with_whom_they_are_of, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

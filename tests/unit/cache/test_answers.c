@@ -110,6 +110,22 @@ static void what_was_used_stays(void **state)
     assert_string_equal(all.gone[0], keys[5]);
 }
 
+/* Bytes that say what a question means are on the disk, too. */
+static void vectors_take_room(void **state)
+{
+    (void)state;
+    for (int i = 0; i < HOLDS; i++)
+        add(i);
+    assert_int_equal(all.figures.answers, HOLDS);
+    answer_info in = info(HOLDS);
+    in.meant = 4 * WEIGHT;
+    assert_non_null(answers_add(&all, &in, NULL));
+    assert_int_equal(all.figures.answers, HOLDS - 4);
+    assert_int_equal(all.figures.bytes, HOLDS * WEIGHT);
+    answers_drop(&all, find(HOLDS), false);
+    assert_int_equal(all.figures.bytes, (HOLDS - 5) * WEIGHT);
+}
+
 static void established_ones_leave_room(void **state)
 {
     (void)state;
@@ -288,6 +304,8 @@ static void another_routing_is_another_generation(void **state)
     char plain[CACHE_KEY + 1], same[CACHE_KEY + 1], other[CACHE_KEY + 1];
     generation_with(NULL, NULL, plain);
     generation_with("SAMOVAR_ROUTER_SLOTS", "5", same);
+    assert_string_equal(plain, same);
+    generation_with("SAMOVAR_ROUTER_LOG_REQUESTS", "on", same);
     generation_with("SAMOVAR_ROUTER_DISCOVER", "false", other);
     assert_string_equal(plain, same);
     assert_string_not_equal(plain, other);
@@ -306,12 +324,21 @@ static void counts(void **state)
     assert_int_equal(t.rows[0].count[TALLY_HIT], 1);
     assert_int_equal(t.rows[0].tokens, 5);
     assert_int_equal(t.rows[0].price, 7);
-    for (int i = 0; i < 2 * TALLY_MOST; i++) {
+    for (int i = 0; i < 2 * TALLY_ORG; i++) { /* one organization does not fill it for others */
         snprintf(name, sizeof name, "m%d", i);
         tally_add(&t, sv_cstr("o"), sv_cstr(name), TALLY_HIT, 1, 0);
     }
+    assert_int_equal(t.n, TALLY_ORG + 2);
+    assert_string_equal(t.rows[t.n - 1].model, TALLY_OTHER);
+    assert_int_equal(t.rows[t.n - 1].count[TALLY_HIT], TALLY_ORG + 1);
+    tally_add(&t, sv_cstr("p"), sv_cstr("m"), TALLY_MEANT, 1, 1);
+    assert_int_equal(t.rows[1].count[TALLY_MEANT], 1);
+    for (int i = 0; i < 2 * TALLY_MOST; i++) {
+        snprintf(name, sizeof name, "o%d", i);
+        tally_add(&t, sv_cstr(name), sv_cstr("m"), TALLY_HIT, 1, 0);
+    }
     assert_int_equal(t.n, TALLY_MOST);
-    assert_int_equal(t.rows[TALLY_MOST].count[TALLY_HIT], TALLY_MOST + 2);
+    assert_int_equal(t.rows[TALLY_MOST].count[TALLY_HIT], TALLY_MOST + TALLY_ORG + 2);
     tally_free(&t);
 }
 
@@ -321,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(found_while_it_holds),
         TEST(what_was_used_stays),
+        TEST(vectors_take_room),
         TEST(established_ones_leave_room),
         TEST(memory_has_the_last_used),
         TEST(clearing),

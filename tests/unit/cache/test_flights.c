@@ -19,13 +19,13 @@ enum { PEOPLE = 8, MOST = 100000 };
 typedef struct person {
     rider *rider;
     bool head, answered, shared, shut; /* shut: takes nothing */
-    int code, small_window;
+    int code, small_window, name;      /* name: in which he asks */
     buf bytes;
 } person;
 
 static person people[PEOPLE];
 static flights table;
-static int started, cancelled, landed_n, start_fails;
+static int started, cancelled, landed_n, start_fails, led_by;
 static size_t granted;
 static rider *leader;
 static const char key[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -39,6 +39,7 @@ static int start(flight *f, rider *lead, sv_error *err)
     }
     started++;
     leader = lead;
+    led_by = ((person *)lead->data)->name;
     return 0;
 }
 
@@ -103,7 +104,14 @@ static void landed(flight *f)
     landed_n++;
 }
 
-static const flight_ops ops = {start, cancel, consumed, head, ready, put, reply, refuse, landed};
+static bool same_name(const flight *f, const rider *r)
+{
+    (void)f;
+    return ((person *)r->data)->name == led_by;
+}
+
+static const flight_ops ops = {start, cancel, consumed, head,      ready,
+                               put,   reply,  refuse,   same_name, landed};
 
 static int begin(void **state)
 {
@@ -362,6 +370,69 @@ static void failures_of_providers_are_everybodys(void **state)
     }
 }
 
+/* It may be that of a provider which only the leader has. */
+static void others_ask_once_more(void **state)
+{
+    (void)state;
+    for (int left = 0; left < 2; left++) { /* the leader, before it fails */
+        for (int i = 0; i < 4; i++)
+            people[i].name = i / 2;
+        flight *f = come(0, true);
+        for (int i = 1; i < 4; i++)
+            come(i, true);
+        if (left) flight_leave(people[0].rider);
+        done(f, SV_E_PROVIDER_TIMEOUT);
+        assert_int_equal(people[1].code, SV_E_PROVIDER_TIMEOUT);
+        assert_int_equal(people[0].answered, !left);
+        assert_int_equal(started, 2);
+        assert_ptr_equal(leader, people[2].rider);
+        assert_false(people[2].answered || people[3].answered);
+        people[4].name = 2;
+        come(4, true);
+        done(f, SV_E_PROVIDER_TIMEOUT); /* of the next all hear */
+        assert_int_equal(started, 2);
+        for (int i = 2; i < 5; i++)
+            assert_int_equal(people[i].code, SV_E_PROVIDER_TIMEOUT);
+        assert_true(TAILQ_EMPTY(&table.all));
+        end(NULL);
+        begin(NULL);
+    }
+}
+
+static void some_fly_on(void **state)
+{
+    (void)state;
+    rider_list others;
+    for (int i = 0; i < 4; i++)
+        people[i].name = i % 2;
+    flight *f = come(0, true);
+    for (int i = 1; i < 4; i++)
+        come(i, true);
+    flight_doom(f);
+    assert_true(flight_split(f, &others));
+    assert_ptr_equal(TAILQ_FIRST(&others), people[1].rider);
+    assert_ptr_equal(TAILQ_NEXT(people[1].rider, link), people[3].rider);
+    assert_null(TAILQ_NEXT(people[3].rider, link));
+    assert_ptr_equal(leader, people[0].rider);
+    free(people[1].rider);
+    free(people[3].rider);
+    item(f, "for two");
+    flight_leave(people[0].rider);
+    done(f, 0);
+    has(2, "for two");
+    assert_int_equal(landed_n, 0);
+
+    people[4].name = 5;
+    people[5].name = 6;
+    f = come(4, true);
+    come(5, true);
+    flight_leave(people[4].rider);
+    assert_false(flight_split(f, &others)); /* nobody is left */
+    assert_int_equal(cancelled, 1);
+    assert_true(TAILQ_EMPTY(&table.all));
+    free(people[5].rider);
+}
+
 static void a_failure_in_the_middle_comes_behind_what_came(void **state)
 {
     (void)state;
@@ -432,6 +503,8 @@ int main(void)
         TEST(a_refusal_of_a_leader_who_left),
         TEST(a_lost_router_is_replaced_once),
         TEST(failures_of_providers_are_everybodys),
+        TEST(others_ask_once_more),
+        TEST(some_fly_on),
         TEST(a_failure_in_the_middle_comes_behind_what_came),
         TEST(what_was_cleared_is_not_kept),
         TEST(an_answer_that_is_here),

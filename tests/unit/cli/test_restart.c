@@ -9,24 +9,37 @@
 #include "error.h"
 #include "restart.h"
 
-enum { SECOND = 1000000 };
+enum { SECOND = 1000000, LONGEST = 10 * SECOND };
 
 static void pauses_grow_from_nothing(void **state)
 {
     (void)state;
     restart r;
-    assert_int_equal(restart_init(&r, 100, 30 * SECOND), 0);
+    assert_int_equal(restart_init(&r, 100, 30 * SECOND, LONGEST), 0);
     uint64_t pause = 99, last = 0;
     assert_int_equal(restart_next(&r, SECOND, SECOND, 512, &pause), 0);
     assert_int_equal(pause, 0);
     for (int i = 0; i < 12; i++) {
         assert_int_equal(restart_next(&r, SECOND, 0, 512, &pause), 0);
         assert_true(pause >= last);
-        assert_true(pause <= RESTART_LONGEST_US);
+        assert_true(pause <= LONGEST);
         last = pause;
         if (i == 0) assert_int_equal(pause, RESTART_FIRST_US);
     }
-    assert_int_equal(last, RESTART_LONGEST_US);
+    assert_int_equal(last, LONGEST);
+    restart_free(&r);
+}
+
+static void the_longest_pause_is_a_setting(void **state)
+{
+    (void)state;
+    restart r;
+    uint64_t pause = 0;
+    assert_int_equal(restart_init(&r, 100, 30 * SECOND, SECOND / 2), 0);
+    for (int i = 0; i < 80; i++) {
+        assert_int_equal(restart_next(&r, SECOND, 0, 1023, &pause), 0);
+        if (i > 2) assert_int_equal(pause, SECOND / 2);
+    }
     restart_free(&r);
 }
 
@@ -37,7 +50,7 @@ static void jitter_stays_within_a_quarter(void **state)
     for (uint32_t dice = 0; dice < 2048; dice++) {
         restart r;
         uint64_t pause;
-        assert_int_equal(restart_init(&r, 10, SECOND), 0);
+        assert_int_equal(restart_init(&r, 10, SECOND, LONGEST), 0);
         restart_next(&r, 0, 0, dice, &pause);
         restart_next(&r, 0, 0, dice, &pause);
         least = pause < least ? pause : least;
@@ -53,7 +66,7 @@ static void gives_up_beyond_the_budget(void **state)
     (void)state;
     restart r;
     uint64_t pause;
-    assert_int_equal(restart_init(&r, 5, 30 * SECOND), 0);
+    assert_int_equal(restart_init(&r, 5, 30 * SECOND, LONGEST), 0);
     for (uint64_t i = 0; i < 5; i++)
         assert_int_equal(restart_next(&r, 100 * SECOND + i * SECOND, SECOND, 0, &pause), 0);
     assert_int_equal(restart_next(&r, 110 * SECOND, SECOND, 0, &pause), SV_E_UNAVAILABLE);
@@ -69,7 +82,7 @@ static void a_stable_minute_starts_over(void **state)
     (void)state;
     restart r;
     uint64_t pause = 0;
-    assert_int_equal(restart_init(&r, 5, 30 * SECOND), 0);
+    assert_int_equal(restart_init(&r, 5, 30 * SECOND, LONGEST), 0);
     for (int i = 0; i < 4; i++)
         restart_next(&r, SECOND, 0, 512, &pause);
     assert_true(pause > 0);
@@ -85,7 +98,7 @@ static void no_restarts_means_none(void **state)
     (void)state;
     restart r;
     uint64_t pause;
-    assert_int_equal(restart_init(&r, 0, 30 * SECOND), 0);
+    assert_int_equal(restart_init(&r, 0, 30 * SECOND, LONGEST), 0);
     assert_int_equal(restart_next(&r, SECOND, 100 * SECOND, 0, &pause), SV_E_UNAVAILABLE);
     restart_free(&r);
 }
@@ -94,6 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pauses_grow_from_nothing),
+        cmocka_unit_test(the_longest_pause_is_a_setting),
         cmocka_unit_test(jitter_stays_within_a_quarter),
         cmocka_unit_test(gives_up_beyond_the_budget),
         cmocka_unit_test(a_stable_minute_starts_over),

@@ -52,6 +52,11 @@ static void who_may(void **state)
     assert_false(may(MODEL_CHAT, COLD, "no-store", NULL));
     assert_false(may(MODEL_CHAT, COLD, "no-store, max-age=5", &by_key));
     assert_true(may(MODEL_MESSAGES, COLD, NULL, NULL));
+#define OPTIONS(t) "{\"model\":\"a\",\"options\":{\"temperature\":" t "}," REST
+    assert_true(may(MODEL_OLLAMA, OPTIONS("0.0"), NULL, NULL)); /* Ollama's place for it */
+    assert_false(may(MODEL_OLLAMA, OPTIONS("0.5"), NULL, NULL));
+    assert_false(may(MODEL_OLLAMA, COLD, NULL, NULL));
+    assert_false(may(MODEL_CHAT, OPTIONS("0"), NULL, NULL));
     assert_true(may(MODEL_EMBEDDINGS, "{\"model\":\"a\",\"input\":\"x\"}", "max-age=5", NULL));
     assert_false(may(MODEL_COUNT_TOKENS, COLD, NULL, NULL));
     assert_false(may(MODEL_IMAGES, "{\"model\":\"a\",\"prompt\":\"x\"}", "max-age=5", NULL));

@@ -93,6 +93,7 @@ static void endpoints(void **state)
         {MODEL_MESSAGES, "messages", "{\"model\":\"a\",\"messages\":[]}", false},
         {MODEL_COUNT_TOKENS, "count_tokens", "{\"model\":\"a\",\"messages\":[]}", false},
         {MODEL_OLLAMA, "ollama", "{\"model\":\"a\",\"messages\":[]}", true},
+        {MODEL_OLLAMA_GENERATE, "generate", "{\"model\":\"a\",\"prompt\":\"x\"}", true},
         {MODEL_OLLAMA_EMBED, "ollama_embed", "{\"model\":\"a\",\"prompt\":\"x\"}", false},
         {MODEL_EMBEDDINGS, "embeddings", "{\"model\":\"a\",\"input\":[1,2]}", false},
         {MODEL_MODERATIONS, "moderations", "{\"model\":\"a\",\"input\":\"x\"}", false},

@@ -209,6 +209,9 @@ static void reads(void **state)
                  "START m c\nUSAGE 123/1 cached 20 reasoning 0\nTEXT H\n", false);
     expect_garbage(&llm_anthropic, "{\"type\":", SV_E_PROVIDER_GARBAGE);
     expect_garbage(&llm_anthropic, BLOCK(0, "\"type\":\"tool_use\""), SV_E_PROVIDER_GARBAGE);
+    expect_garbage(&llm_anthropic,
+                   PIECE(-1, "\"type\":\"input_json_delta\",\"partial_json\":\"x\""),
+                   SV_E_PROVIDER_GARBAGE);
 }
 
 static const llm_writer_spec streamed = {.stream = true, .id = "x1", .model = S("mine")};

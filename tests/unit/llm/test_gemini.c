@@ -213,10 +213,10 @@ static void test_calls(void **state)
                                 "{\"name\":\"f\",\"args\":{\"a\":1}}";
     char body[2048];
     snprintf(body, sizeof body, "%s},%s", start, tail);
-    expect_body(&llm_gemini, &q, &pro, body, "");
+    expect_body(&llm_gemini, &q, &pro, body, "thinking");
     snprintf(body, sizeof body, "%s,\"thoughtSignature\":\"skip_thought_signature_validator\"},%s",
              start, tail);
-    expect_body(&llm_gemini, &q, &three, body, "");
+    expect_body(&llm_gemini, &q, &three, body, "thinking");
 }
 
 static void test_media(void **state)
@@ -259,7 +259,7 @@ static void test_signatures(void **state)
                 "{\"thought\":true,\"text\":\"hm\",\"thoughtSignature\":\"T\"},"
                 "{\"text\":\"\",\"thoughtSignature\":\"O\"},{\"text\":\"a\"}]}],"
                 "\"generationConfig\":{}}",
-                "");
+                "thinking");
 }
 
 static void test_prefill(void **state)
@@ -322,8 +322,10 @@ static void test_list(void **state)
     (void)state;
     const char *const pieces[] = {
         "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]},\n"
-        "{\"candidates\":[{\"finishReason\":\"MAX_TOKENS\"}]}]",
+        "{\"candidates\":[{\"finishReason\":\"\"},{\"finishReason\":\"MAX_TOKENS\"}]}]",
         NULL};
+    const char *const tongue[] = {"{\"candidates\":[{\"finishReason\":\"LANGUAGE\"}]}", NULL};
+    expect_trace(&llm_gemini, tongue, "START  \nFINISH filter LANGUAGE\n", true);
     expect_trace(&llm_gemini, pieces, "START  \nTEXT a\nFINISH length\n", true);
     const char *const cut[] = {"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}",
                                NULL};

@@ -63,7 +63,24 @@ static void notes(void **state)
     for (int i = 0; i < 100; i++)
         llm_note(&n, "name%d", i);
     assert_true(strlen(n.dropped) < sizeof n.dropped);
+    assert_string_equal(n.dropped + strlen(n.dropped) - 5, ", ...");
     llm_note(NULL, "nothing");
+    /* parts that nobody knows: the first by name */
+    arena m;
+    llm_request q;
+    buf text;
+    arena_init(&m, 1 << 20);
+    buf_init(&text, 1 << 16);
+    buf_puts(&text, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"x\"}");
+    for (int i = 0; i < 40; i++)
+        buf_puts(&text, ",{\"type\":\"x\"}");
+    buf_puts(&text, "]}]}");
+    assert_int_equal(llm_openai.parse(buf_str(&text), &m, &q, NULL), 0);
+    assert_int_equal(q.n_left, LLM_DROPS);
+    assert_true(sv_str_is(q.left[0], "messages[0].content[0]"));
+    assert_true(sv_str_is(q.left[LLM_DROPS - 1], "..."));
+    buf_free(&text);
+    arena_free(&m);
 }
 
 static void estimates(void **state)
@@ -114,12 +131,46 @@ static void features(void **state)
     llm_features_of(&q, &f);
     assert_true(f.tools && f.images && f.json && f.stream && f.thinking && f.opaque && f.prefill);
     assert_false(f.audio || f.files || f.schema);
+    assert_true(f.foreign);
     assert_int_equal(f.origin, LLM_GEMINI);
     assert_int_equal(f.messages, 3);
     assert_int_equal(f.max_tokens, 7);
     assert_true(f.prompt_tokens > 1000 && f.prompt_tokens < 1100);
     assert_true(sv_str_is(f.system, "Be.") && sv_str_is(f.last_user, "one"));
     arena_free(&a);
+}
+
+/* Thoughts that a provider of the client's own format would refuse. */
+static void foreign(void **state)
+{
+    (void)state;
+    static const struct {
+        const llm_ops *from;
+        const char *turn;
+        bool foreign;
+    } rows[] = {
+        {&llm_anthropic, "{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"s\"}", false},
+        {&llm_anthropic, "{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"\"}", true},
+        {&llm_anthropic,
+         "{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"sv1.gemini.s\"}", true},
+        {&llm_anthropic, "{\"type\":\"redacted_thinking\",\"data\":\"sv1.anthropic.s\"}", false},
+        {&llm_anthropic,
+         "{\"type\":\"redacted_thinking\",\"data\":\"sv1.gemini.s\"},{\"type\":\"tool_use\",\"id\":"
+         "\"a\",\"name\":\"f\"}",
+         true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        arena a;
+        llm_request q;
+        llm_features f;
+        char text[512];
+        snprintf(text, sizeof text, "{\"messages\":[{\"role\":\"assistant\",\"content\":[%s]}]}",
+                 rows[i].turn);
+        arena_init(&a, 1 << 20);
+        assert_int_equal(rows[i].from->parse(sv_cstr(text), &a, &q, NULL), 0);
+        llm_features_of(&q, &f);
+        assert_int_equal(f.foreign, rows[i].foreign);
+        arena_free(&a);
+    }
 }
 
 /* The edges of what is collected for a whole answer. */
@@ -157,7 +208,8 @@ static void table(void **state)
         assert_non_null(ops);
         assert_int_equal(ops->format, f);
         assert_true((ops->parse != NULL) == (ops->writer_new != NULL));
-        assert_true((ops->write != NULL) == (ops->read != NULL));
+        assert_true(ops->write == NULL || ops->read != NULL);
+        assert_true((ops->path != NULL) == (ops->read != NULL));
     }
     assert_null(llm_ops_of(LLM_FORMATS));
 }
@@ -165,9 +217,9 @@ static void table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strings),      cmocka_unit_test(opaque),    cmocka_unit_test(notes),
-        cmocka_unit_test(estimates),    cmocka_unit_test(arguments), cmocka_unit_test(features),
-        cmocka_unit_test(whole_limits), cmocka_unit_test(table),
+        cmocka_unit_test(strings),   cmocka_unit_test(opaque),       cmocka_unit_test(notes),
+        cmocka_unit_test(estimates), cmocka_unit_test(arguments),    cmocka_unit_test(features),
+        cmocka_unit_test(foreign),   cmocka_unit_test(whole_limits), cmocka_unit_test(table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

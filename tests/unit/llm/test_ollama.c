@@ -1,5 +1,5 @@
 /*  test_ollama.c - Ollama's /api/chat on both sides: requests parsed and written, lines read and written. */
-#include "trace_kit.h"
+#include "turn_kit.h"
 
 static const llm_target target = {.model = S("llama3.2:3b"), .stream = true};
 
@@ -258,8 +258,8 @@ static void test_write(void **state)
         "\"parameters\":{\"type\":\"object\"}}},{\"type\":\"function\",\"function\":"
         "{\"name\":\"g\",\"parameters\":{\"type\":\"object\",\"properties\":{}}}}],"
         "\"format\":{\"a\":1},\"options\":{\"num_predict\":9,\"temperature\":0,\"seed\":1,"
-        "\"stop\":[\"x\"]},\"think\":\"low\",\"stream\":true}",
-        "tools[2]");
+        "\"stop\":[\"x\"]},\"think\":true,\"stream\":true}",
+        "thinking, tools[2]");
 }
 
 static void test_write_choice(void **state)
@@ -294,6 +294,36 @@ static void test_write_choice(void **state)
                 "{\"model\":\"llama3.2:3b\",\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],"
                 "\"format\":\"json\",\"options\":{},\"think\":true,\"stream\":true}",
                 "");
+}
+
+/* Only gpt-oss knows levels, and wants one. */
+static void test_write_think(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *effort;
+        int64_t budget;
+        const char *want;
+    } rows[] = {{"gpt-oss:20b", "minimal", 0, "\"low\""}, {"gpt-oss:20b", "max", 0, "\"high\""},
+                {"gpt-oss:20b", NULL, 9000, "\"high\""},  {"gpt-oss:20b", "odd", 0, "true"},
+                {"qwen3:8b", "high", 0, "true"},          {"qwen3:8b", NULL, 9000, "true"},
+                {"qwen3:8b", "none", 0, "false"},         {"qwen3:8b", NULL, -1, "false"}};
+    llm_part text = {.kind = LLM_PART_TEXT, .text = S("a")};
+    llm_message m = {.role = LLM_USER, .parts = &text, .n_parts = 1};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char want[256];
+        llm_request q = {.messages = &m,
+                         .n_messages = 1,
+                         .n = 1,
+                         .effort = sv_cstr(rows[i].effort),
+                         .thinking_tokens = rows[i].budget};
+        llm_target t = {.model = sv_cstr(rows[i].model)};
+        snprintf(want, sizeof want,
+                 "{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],"
+                 "\"options\":{},\"think\":%s,\"stream\":false}",
+                 rows[i].model, rows[i].want);
+        expect_body(&llm_ollama, &q, &t, want, i == 3 ? "reasoning_effort" : "");
+    }
 }
 
 static void test_write_prefill(void **state)
@@ -347,8 +377,7 @@ static void test_read(void **state)
                  true);
     const char *const cut[] = {lines[1], NULL};
     expect_trace(&llm_ollama, cut, "START  m\nTEXT Hi\\n\n", false);
-    const char *const uncounted[] = {"{\"done\":true,\"done_reason\":\"stop\",\"eval_count\":3}",
-                                     NULL};
+    const char *const uncounted[] = {"{\"done\":true,\"done_reason\":\"\",\"eval_count\":3}", NULL};
     expect_trace(&llm_ollama, uncounted, "START  \nFINISH stop\n", true);
 }
 
@@ -401,25 +430,27 @@ static void test_read_failures(void **state)
 /* ---- the client's answer ---- */
 
 typedef struct written {
+    const llm_ops *to;
     llm_writer *w;
     buf out;
 } written;
 
-static void begin(written *t, bool stream, const llm_request *q)
+static void begin(written *t, const llm_ops *to, bool stream, const llm_request *q)
 {
     llm_writer_spec spec = {.stream = stream,
                             .id = "abc",
                             .model = S("my \"model\""),
                             .created = 1700000000,
                             .request = q};
-    t->w = llm_ollama.writer_new(&spec);
+    t->to = to;
+    t->w = to->writer_new(&spec);
     assert_non_null(t->w);
     buf_init(&t->out, 1 << 20);
 }
 
 static void give(written *t, llm_event e)
 {
-    assert_int_equal(llm_ollama.writer_event(t->w, &e, &t->out), 0);
+    assert_int_equal(t->to->writer_event(t->w, &e, &t->out), 0);
 }
 
 /* The bytes so far, with durations made 0. */
@@ -443,8 +474,8 @@ static void expect_written(written *t, const char *want)
 
 static void finish(written *t)
 {
-    assert_int_equal(llm_ollama.writer_end(t->w, &t->out), 0);
-    llm_ollama.writer_free(t->w);
+    assert_int_equal(t->to->writer_end(t->w, &t->out), 0);
+    t->to->writer_free(t->w);
 }
 
 #define HEAD                                                                                       \
@@ -460,7 +491,7 @@ static void test_stream_out(void **state)
 {
     (void)state;
     written t;
-    begin(&t, true, NULL);
+    begin(&t, &llm_ollama, true, NULL);
     give(&t, (llm_event){.kind = LLM_START, .id = S("x")});
     assert_int_equal(t.out.n, 0);
     give(&t, (llm_event){.kind = LLM_THINKING, .text = S("hm")});
@@ -498,7 +529,7 @@ static void test_calls_out(void **state)
 {
     (void)state;
     written t;
-    begin(&t, true, NULL);
+    begin(&t, &llm_ollama, true, NULL);
     give_calls(&t);
     give(&t, (llm_event){.kind = LLM_USAGE, .usage = &used});
     finish(&t);
@@ -511,7 +542,7 @@ static void test_whole_out(void **state)
 {
     (void)state;
     written t;
-    begin(&t, false, NULL);
+    begin(&t, &llm_ollama, false, NULL);
     give(&t, (llm_event){.kind = LLM_THINKING, .text = S("hm")});
     give(&t, (llm_event){.kind = LLM_TEXT, .text = S("a")});
     give(&t, (llm_event){.kind = LLM_TEXT, .text = S("b")});
@@ -529,7 +560,7 @@ static void test_hidden_thinking(void **state)
     (void)state;
     written t;
     llm_request q = {.thinking_tokens = -1};
-    begin(&t, true, &q);
+    begin(&t, &llm_ollama, true, &q);
     give(&t, (llm_event){.kind = LLM_THINKING, .text = S("hm")});
     give(&t, (llm_event){.kind = LLM_REFUSED, .text = S("No.")});
     give(&t, (llm_event){.kind = LLM_FINISH, .finish = LLM_REFUSAL});
@@ -539,6 +570,75 @@ static void test_hidden_thinking(void **state)
                         "\"\"},\"done_reason\":\"refusal\",\"done\":true,\"total_duration\":0,"
                         "\"load_duration\":0,\"prompt_eval_duration\":0,\"eval_duration\":0}\n");
     buf_free(&t.out);
+}
+
+/* ---- /api/generate ---- */
+
+static void test_generate_request(void **state)
+{
+    (void)state;
+    expect_turn(
+        &llm_generate,
+        "{\"model\":\"m\",\"prompt\":\"Hi\",\"system\":\"S\",\"images\":[\"iVBORw0KGgoAAA==\"],"
+        "\"format\":\"json\",\"options\":{\"num_predict\":9,\"num_ctx\":8},\"think\":\"low\","
+        "\"keep_alive\":1,\"raw\":false,\"suffix\":\"\",\"template\":null,\"context\":[]}",
+        &llm_ollama, &target,
+        "{\"model\":\"llama3.2:3b\",\"messages\":[{\"role\":\"system\",\"content\":\"S\"},"
+        "{\"role\":\"user\",\"content\":\"Hi\",\"images\":[\"iVBORw0KGgoAAA==\"]}],"
+        "\"format\":\"json\",\"options\":{\"num_predict\":9},\"think\":true,"
+        "\"stream\":true}",
+        "keep_alive, options.num_ctx");
+    static const struct {
+        const char *text;
+        int code;
+        const char *field;
+    } rows[] = {{"{}", SV_E_MISSING_FIELD, "prompt"},
+                {"{\"prompt\":\"\"}", SV_E_MISSING_FIELD, "prompt"},
+                {"{\"prompt\":[\"a\"]}", SV_E_WRONG_TYPE, "prompt"},
+                {"{\"prompt\":\"a\",\"system\":1}", SV_E_WRONG_TYPE, "system"},
+                {"{\"prompt\":\"a\",\"images\":\"x\"}", SV_E_WRONG_TYPE, "images"},
+                {"{\"prompt\":\"a\",\"images\":[\"x\"]}", SV_E_INVALID, "images[0]"},
+                {"{\"prompt\":\"a\",\"suffix\":\"b\"}", SV_E_INVALID, "suffix"},
+                {"{\"prompt\":\"a\",\"template\":\"b\"}", SV_E_INVALID, "template"},
+                {"{\"prompt\":\"a\",\"raw\":true}", SV_E_INVALID, "raw"},
+                {"{\"prompt\":\"a\",\"context\":[1]}", SV_E_INVALID, "context"},
+                {"{\"prompt\":\"a\",\"options\":[]}", SV_E_WRONG_TYPE, "options"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        expect_bad(&llm_generate, rows[i].text, rows[i].code, rows[i].field);
+}
+
+#define GENERATED                                                                                  \
+    "{\"model\":\"my \\\"model\\\"\",\"created_at\":\"2023-11-14T22:13:20Z\",\"response\":"
+
+/* What Ollama answers is read, and written for a client of another provider. */
+static void test_generate_answer(void **state)
+{
+    (void)state;
+    expect_trace(
+        &llm_generate,
+        (const char *[]){"{\"model\":\"m\",\"response\":\"\",\"thinking\":\"hm\",\"done\":false}",
+                         "{\"model\":\"m\",\"response\":\"Hi\",\"done\":false}",
+                         "{\"model\":\"m\",\"response\":\"\",\"done\":true,\"done_reason\":"
+                         "\"stop\",\"context\":[1],\"prompt_eval_count\":11,\"eval_count\":3}",
+                         NULL},
+        "START  m\nTHINKING hm\nTEXT Hi\nFINISH stop\nUSAGE 11/3 cached 0 reasoning 0\n", true);
+    written t;
+    for (int stream = 0; stream < 2; stream++) {
+        begin(&t, &llm_generate, stream, NULL);
+        give(&t, (llm_event){.kind = LLM_THINKING, .text = S("hm")});
+        give(&t, (llm_event){.kind = LLM_TEXT, .text = S("Hi\\n")});
+        give(&t, (llm_event){.kind = LLM_CALL, .id = S("c"), .name = S("f")});
+        give(&t, (llm_event){.kind = LLM_FINISH, .finish = LLM_STOP});
+        give(&t, (llm_event){.kind = LLM_USAGE, .usage = &used});
+        finish(&t);
+        expect_written(
+            &t, stream ? GENERATED "\"\",\"thinking\":\"hm\",\"done\":false}\n" GENERATED
+                                   "\"Hi\\n\",\"done\":false}\n" GENERATED
+                                   "\"\",\"done_reason\":\"stop\",\"done\":true" FIGURES(12, 5) "\n"
+                       : GENERATED "\"Hi\\n\",\"thinking\":\"hm\",\"done_reason\":\"stop\","
+                                   "\"done\":true" FIGURES(12, 5));
+        buf_free(&t.out);
+    }
 }
 
 static void test_errors_out(void **state)
@@ -555,15 +655,25 @@ static void test_errors_out(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_plain),   cmocka_unit_test(test_parse_all),
-        cmocka_unit_test(test_parse_calls),   cmocka_unit_test(test_parse_think),
-        cmocka_unit_test(test_parse_errors),  cmocka_unit_test(test_write),
-        cmocka_unit_test(test_write_choice),  cmocka_unit_test(test_write_refuses),
-        cmocka_unit_test(test_write_prefill), cmocka_unit_test(test_read),
-        cmocka_unit_test(test_read_calls),    cmocka_unit_test(test_read_failures),
-        cmocka_unit_test(test_stream_out),    cmocka_unit_test(test_calls_out),
-        cmocka_unit_test(test_whole_out),     cmocka_unit_test(test_hidden_thinking),
-        cmocka_unit_test(test_errors_out)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parse_plain),
+                                       cmocka_unit_test(test_parse_all),
+                                       cmocka_unit_test(test_parse_calls),
+                                       cmocka_unit_test(test_parse_think),
+                                       cmocka_unit_test(test_parse_errors),
+                                       cmocka_unit_test(test_write),
+                                       cmocka_unit_test(test_write_choice),
+                                       cmocka_unit_test(test_write_refuses),
+                                       cmocka_unit_test(test_write_think),
+                                       cmocka_unit_test(test_write_prefill),
+                                       cmocka_unit_test(test_read),
+                                       cmocka_unit_test(test_read_calls),
+                                       cmocka_unit_test(test_read_failures),
+                                       cmocka_unit_test(test_stream_out),
+                                       cmocka_unit_test(test_calls_out),
+                                       cmocka_unit_test(test_whole_out),
+                                       cmocka_unit_test(test_hidden_thinking),
+                                       cmocka_unit_test(test_generate_request),
+                                       cmocka_unit_test(test_generate_answer),
+                                       cmocka_unit_test(test_errors_out)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -299,7 +299,8 @@ static void test_write_same(void **state)
                 "{\"model\":\"m\",\"store\":true,\"odd\":{\"a\":1.50},\"input\":["
                 "{\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":\"sv1.anthropic.S\"},"
                 "{\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":\"own\"},"
-                "{\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":\"sv1.responses.o\"},"
+                "{\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":\"sv1.responses.rs_1:"
+                "o\"},"
                 "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"f\",\"arguments\":\"{}\","
                 "\"signature\":\"sv1.gemini.G\"},{\"type\":\"web_search_call\",\"id\":\"w\"}],"
                 "\"stream_options\":{\"include_obfuscation\":false},\"stream\":false}",
@@ -333,7 +334,7 @@ static void test_write_other(void **state)
                        {.kind = LLM_PART_AUDIO}};
     llm_part turn[] = {{.kind = LLM_PART_THINKING,
                         .text = sv_cstr("t"),
-                        .signature = sv_cstr("E"),
+                        .signature = sv_cstr("rs_9:E"),
                         .origin = LLM_RESPONSES},
                        {.kind = LLM_PART_THINKING,
                         .text = sv_cstr("t"),
@@ -395,12 +396,13 @@ static void test_write_other(void **state)
         "\"be nice\"}]},{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":"
         "\"input_text\",\"text\":\"look\"},{\"type\":\"input_image\",\"detail\":\"auto\","
         "\"image_url\":\"https://i\"},{\"type\":\"input_file\",\"filename\":\"f\",\"file_data\":"
-        "\"data:text/x;base64,AA\"}]},{\"type\":\"reasoning\",\"summary\":[{\"type\":"
+        "\"data:text/x;base64,AA\"}]},{\"type\":\"reasoning\",\"id\":\"rs_9\","
+        "\"summary\":[{\"type\":"
         "\"summary_text\",\"text\":\"t\"}],\"encrypted_content\":\"E\"},{\"type\":\"message\","
         "\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"annotations\":[],"
         "\"text\":\"so\"}]},{\"type\":\"function_call\",\"call_id\":\"c1\",\"name\":\"f\","
         "\"arguments\":\"{\\\"a\\\":\\\"\\\\n\\\"}\"},{\"type\":\"function_call_output\","
-        "\"call_id\":\"c1\",\"output\":\"ab\"},{\"type\":\"function_call_output\",\"call_id\":"
+        "\"call_id\":\"c1\",\"output\":\"a\\nb\"},{\"type\":\"function_call_output\",\"call_id\":"
         "\"c2\",\"output\":[{\"type\":\"input_text\",\"text\":\"a\"},{\"type\":\"input_text\","
         "\"text\":\"b\"},{\"type\":\"input_image\",\"detail\":\"auto\",\"image_url\":"
         "\"https://o\"}]},{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":"
@@ -545,6 +547,15 @@ static void test_read_sparse(void **state)
           "{\"type\":\"response.completed\",\"response\":{\"status\":\"incomplete\","
           "\"incomplete_details\":{\"reason\":\"content_filter\"}}}",
           "start thinking(h) finish4", true);
+    /* a call whose beginning lacks its name; a part of a count that is more than the whole */
+    reads("{\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":"
+          "\"function_call\",\"call_id\":\"c\"}}\n"
+          "{\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"type\":"
+          "\"function_call\",\"call_id\":\"c\",\"name\":\"f\",\"arguments\":\"{}\"}}\n"
+          "{\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"usage\":{"
+          "\"input_tokens\":5,\"input_tokens_details\":{\"cached_tokens\":9},\"output_tokens\":1,"
+          "\"output_tokens_details\":{\"reasoning_tokens\":9}}}}",
+          "start call0#c:f arguments0({}) usage5/5/1/1 finish3", true);
 }
 
 static void test_read_failures(void **state)
@@ -559,8 +570,14 @@ static void test_read_failures(void **state)
           "failed(boom)500", false);
     reads("{\"type\":\"response.completed\",\"response\":{\"status\":\"cancelled\"}}",
           "start failed(The provider gave up the answer.)500", false);
-    static const char *const garbage[] = {"", "{", "[]", "\"x\"",
-                                          "{\"type\":\"a\",\"type\":\"b\"}"};
+    static const char *const garbage[] = {"",
+                                          "{",
+                                          "[]",
+                                          "\"x\"",
+                                          "{\"type\":\"a\",\"type\":\"b\"}",
+                                          "{\"type\":\"response.output_item.done\","
+                                          "\"output_index\":0,\"item\":{\"type\":"
+                                          "\"function_call\",\"call_id\":\"c\"}}"};
     for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++) {
         llm_reader *r = llm_responses.reader_new(true);
         err = (sv_error){0};
@@ -733,8 +750,8 @@ static void test_write_answer(void **state)
     read_lines(lines.p, &log);
     assert_string_equal(log.p,
                         "start#resp_abc thinking(let me ) thinking(think) "
-                        "signature-1(sv1.anthropic.SIG==) thinking(more) "
-                        "opaque(sv1.anthropic.RED) text(Hello ) text(w\\u00f6rld\\n) "
+                        "signature-1(rs_abc_0:sv1.anthropic.SIG==) thinking(more) "
+                        "opaque(rs_abc_2:sv1.anthropic.RED) text(Hello ) text(w\\u00f6rld\\n) "
                         "refused(not this) call0#call_a:f arguments0({\\\"a\\\":) call1#call_b:g "
                         "arguments0(1}) arguments1({}) usage11/3/7/2 finish3");
     buf_free(&log);
@@ -747,11 +764,11 @@ static void test_write_answer(void **state)
     assert_true(done);
     llm_responses.reader_free(r);
     buf_putc(&log, 0);
-    assert_string_equal(log.p,
-                        "start#resp_abc thinking(let me think) signature-1(sv1.anthropic.SIG==) "
-                        "thinking(more) opaque(sv1.anthropic.RED) text(Hello w\\u00f6rld\\n) "
-                        "refused(not this) call0#call_a:f arguments0({\\\"a\\\":1}) "
-                        "call1#call_b:g arguments1({}) usage11/3/7/2 finish3");
+    assert_string_equal(
+        log.p, "start#resp_abc thinking(let me think) signature-1(rs_abc_0:sv1.anthropic.SIG==) "
+               "thinking(more) opaque(rs_abc_2:sv1.anthropic.RED) text(Hello w\\u00f6rld\\n) "
+               "refused(not this) call0#call_a:f arguments0({\\\"a\\\":1}) "
+               "call1#call_b:g arguments1({}) usage11/3/7/2 finish3");
     buf_free(&log);
     buf_free(&lines);
     buf_free(&types);

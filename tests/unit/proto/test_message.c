@@ -239,11 +239,44 @@ static void every_message_is_documented(void **state)
     assert_null(message_by_name("nothing"));
 }
 
+/* Until a month ends: it must arrive whole. */
+static void long_pauses_arrive(void **state)
+{
+    (void)state;
+    error_body b = {.code = sv_cstr("x.y"), .message = sv_cstr("x"), .retry_after_ms = 2678400000},
+               read;
+    buf bytes;
+    buf_init(&bytes, 1024);
+    assert_int_equal(message_encode(&error_body_msg, &b, &bytes), 0);
+    assert_int_equal(
+        message_decode(&error_body_msg, buf_str(&bytes), MESSAGE_STRICT, &memory, &read, NULL), 0);
+    assert_int_equal(read.retry_after_ms, 2678400000);
+    buf_free(&bytes);
+}
+
+static void secrets_are_wiped(void **state)
+{
+    (void)state;
+    char key[] = "sk-secret", name[] = "openai", sealed[] = "blob", id[] = "id";
+    router_own_new_req q = {.name = sv_cstr(name), .key = sv_cstr(key)};
+    assert_true(message_wipe(&router_own_new_req_msg, &q));
+    assert_memory_equal(key, "\0\0\0\0\0\0\0\0\0", 9);
+    assert_string_equal(name, "openai");
+    assert_int_equal(q.key.n, 9);
+    auth_provider p = {.id = sv_cstr(id)};
+    assert_false(message_wipe(&auth_provider_msg, &p));
+    tenant_provider tp = {.provider = &p, .sealed = sv_cstr(sealed)};
+    assert_true(message_wipe(&tenant_provider_msg, &tp));
+    assert_memory_equal(sealed, "\0\0\0\0", 4);
+    assert_string_equal(id, "id");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hello_round_trip),     cmocka_unit_test(refusals),
         cmocka_unit_test(the_place_of_an_item), cmocka_unit_test(lenient_and_defaults),
-        cmocka_unit_test(memory_is_bounded),    cmocka_unit_test(every_message_is_documented)};
+        cmocka_unit_test(memory_is_bounded),    cmocka_unit_test(every_message_is_documented),
+        cmocka_unit_test(long_pauses_arrive),   cmocka_unit_test(secrets_are_wiped)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,5 +1,6 @@
 /*  Reading chunks, usage, errors and Retry-After, and writing error objects. */
 #include "answer.h"
+#include "openai.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +24,7 @@ static void test_chunks(void **state)
            "\"usage\":null}");
     assert_true(c.finished);
     assert_int_equal(c.usage.type, JSON_NONE);
+    assert_false(of("{\"choices\":[{\"delta\":{},\"finish_reason\":\"\"}]}").finished);
     c = of(" {\"choices\": [ ], \"usage\": {\"prompt_tokens\": 1}} ");
     assert_true(c.object && c.no_choices);
     assert_int_equal(c.usage.type, JSON_OBJECT);
@@ -58,7 +60,7 @@ static void test_garbage(void **state)
 static tokens tokens_of(const char *json)
 {
     tokens t = {0};
-    answer_tokens(answer_whole(sv_cstr(json)).usage, &t);
+    openai_tokens(answer_whole(sv_cstr(json)).usage, &t);
     return t;
 }
 
@@ -80,6 +82,12 @@ static void test_tokens(void **state)
     assert_int_equal(t.completion, 0);
     t = tokens_of("{\"usage\":{\"prompt_tokens\":1e3,\"completion_tokens\":99999999999999999999}}");
     assert_int_equal(t.prompt + t.completion, 0);
+    t = tokens_of("{\"usage\":{\"prompt_tokens\":9,\"prompt_cache_hit_tokens\":7}}");
+    assert_int_equal(t.cached, 7);
+    /* as images and transcriptions count */
+    t = tokens_of("{\"usage\":{\"type\":\"tokens\",\"input_tokens\":14,\"output_tokens\":45}}");
+    assert_true(t.known && t.prompt == 14 && t.completion == 45);
+    assert_false(tokens_of("{\"usage\":{\"type\":\"duration\",\"seconds\":3}}").known);
     assert_false(tokens_of("{\"usage\":null}").known);
     assert_false(tokens_of("{}").known);
     assert_false(tokens_of("[]").known);

@@ -74,6 +74,7 @@ static uint32_t dice(uint32_t sides)
 }
 
 uint64_t __wrap_loop_now_us(const loop *l);
+uint64_t __wrap_loop_unix_us(const loop *l);
 int __wrap_loop_timer_set(loop *l, loop_timer *t, uint64_t delay_us, loop_fn *fn, void *arg);
 void __wrap_loop_timer_stop(loop *l, loop_timer *t);
 loop *__wrap_sv_loop(sv_process *p);
@@ -88,6 +89,12 @@ uint64_t __wrap_loop_now_us(const loop *l)
 {
     (void)l;
     return now_us;
+}
+
+uint64_t __wrap_loop_unix_us(const loop *l)
+{
+    (void)l;
+    return DAY0_S * 1000000ULL + now_us;
 }
 
 void __wrap_loop_timer_stop(loop *l, loop_timer *t)
@@ -384,7 +391,8 @@ static void on_taken(void *arg, int code, budget_hold *hold, const sv_error *err
     if (err) c->err = *err;
 }
 
-static one_call *take(router *r, int64_t micro, int64_t tokens)
+static one_call *take_of(router *r, int64_t micro, int64_t tokens, const budget_share *shares,
+                         uint32_t n_shares, bool unpriced)
 {
     one_call *c = r->calls;
     while (c < r->calls + CALLS && (c->waiting || c->running))
@@ -394,15 +402,23 @@ static one_call *take(router *r, int64_t micro, int64_t tokens)
     budget_ask q = {.org = sv_cstr("o1"),
                     .user = sv_cstr("u1"),
                     .key = sv_cstr("k1"),
-                    .model = sv_cstr("m1"),
                     .micro = micro,
                     .tokens = tokens,
+                    .unpriced = unpriced,
+                    .shares = shares,
+                    .n_shares = n_shares,
                     .ttl_ms = 60000};
     int rc = budget_take(r->b, &q, &c->hold, &c->wait, &c->err);
     c->waiting = rc == SV_PENDING;
     c->running = rc == 0;
     c->code = c->waiting ? 0 : rc;
     return c;
+}
+
+static one_call *take(router *r, int64_t micro, int64_t tokens)
+{
+    budget_share m1 = {.model = {"m1", 2}, .micro = micro, .tokens = tokens};
+    return take_of(r, micro, tokens, &m1, 1, false);
 }
 
 static void settle(one_call *c, int64_t micro, int64_t tokens)
@@ -714,6 +730,102 @@ static void tokens(void **state)
 }
 
 /* Everything at once. */
+/* What a model costs counts for its own budget alone, and whoever may answer is asked for. */
+static void several_models(void **state)
+{
+    (void)state;
+    rule("org", "org", "", (auth_budget){.month = 1000});
+    rule("org", "user", "u1",
+         (auth_budget){.model = {"dear", 4}, .total = 45, .minute_requests = 3});
+    rule("platform", "key", "*", (auth_budget){.model = {"x/dear", 6}, .total = 70});
+    router_start(&routers[0]);
+    assert_true(budgets_by_model(routers[0].b));
+    const budget_share most[] = {{.model = {"cheap", 5}, .micro = 10},
+                                 {.model = {"dear", 4}, .micro = 40},
+                                 {.model = {"x/dear", 6}, .micro = 40}};
+    one_call *c = take_of(&routers[0], 50, 0, most, 3, false);
+    step(100);
+    assert_true(c->running);
+    one_call *d = take_of(&routers[0], 50, 0, most, 3, false); /* 40 of 45 are held */
+    step(100);
+    assert_int_equal(d->code, SV_E_BUDGET);
+    assert_int_equal(d->wait.share, 1);
+    assert_string_equal(d->err.field, "total");
+    d = take_of(&routers[0], 10, 0, most, 1, false); /* without it */
+    step(100);
+    assert_true(d->running);
+    /* the cheap one has answered: what was held comes back, and no request of the other counts */
+    const budget_share did[] = {{.micro = 7, .called = true}, {.micro = 0}, {.micro = 0}};
+    c->running = false;
+    budget_settle_shares(c->hold, 7, 0, did);
+    for (int i = 0; i < 3; i++) {
+        const budget_share dear[] = {{.micro = 0}, {.micro = 15, .called = true}, {.micro = 15}};
+        c = take_of(&routers[0], 50, 0, most, 3, false);
+        step(100);
+        assert_int_equal(c->running, i < 1); /* 40 fit beside 15 no more */
+        if (!c->running) break;
+        c->running = false;
+        budget_settle_shares(c->hold, 15, 0, dear);
+        step(100);
+    }
+    assert_int_equal(c->code, SV_E_BUDGET);
+    const budget_share little[] = {{.model = {"dear", 4}, .micro = 1}};
+    const budget_share one[] = {{.micro = 1, .called = true}};
+    for (int i = 0; i < 2; i++) {
+        c = take_of(&routers[0], 1, 0, little, 1, false);
+        step(100);
+        assert_true(c->running);
+        c->running = false;
+        budget_settle_shares(c->hold, 1, 0, one);
+        step(100);
+    }
+    c = take_of(&routers[0], 1, 0, little, 1, false); /* the fourth of three within a minute */
+    step(100);
+    assert_int_equal(c->code, SV_E_LIMIT_TOKENS);
+    assert_string_equal(c->err.field, "minute_requests");
+    assert_int_equal(c->wait.share, 0);
+}
+
+static void unknown_price(void **state)
+{
+    (void)state;
+    rule("org", "user", "u1", (auth_budget){.minute_tokens = 100});
+    router_start(&routers[0]);
+    one_call *c = take_of(&routers[0], 0, 1, NULL, 0, true);
+    step(100);
+    assert_true(c->running); /* no money is limited */
+    rule("org", "org", "", (auth_budget){.total = 1000000});
+    router_start(&routers[1]);
+    c = take_of(&routers[1], 0, 1, NULL, 0, true);
+    step(100);
+    assert_int_equal(c->code, SV_E_BUDGET);
+    assert_string_equal(c->err.field, "model");
+    c = take_of(&routers[1], 0, 1, NULL, 0, false);
+    step(100);
+    assert_true(c->running);
+}
+
+/* The owner forgets what a client has told when it is silent for long: the client does, too. */
+static void a_long_weekend(void **state)
+{
+    (void)state;
+    rule("org", "org", "", (auth_budget){.total = 100});
+    router_start(&routers[0]);
+    for (int i = 0; i < 2; i++) {
+        one_call *c = take(&routers[0], 40, 0);
+        step(100);
+        assert_true(c->running);
+        settle(c, 40, 0);
+        step(5000);
+        now_us += 3 * 86400000000ull;
+        n_clients = 0; /* their rows have expired */
+        step(2000);
+        tell_rules(&routers[0]);
+    }
+    assert_int_equal(n_counters, 1);
+    assert_int_equal(disk_counters[0].total_used, spent);
+}
+
 static void random_world(uint64_t s)
 {
     enum { LIMIT = 12000 };
@@ -787,8 +899,9 @@ int main(void)
         CASE(long_calls_stay), CASE(new_owner),
         CASE(owner_away),      CASE(few_messages),
         CASE(cut_off),         CASE(narrower),
-        CASE(minutes),         CASE(tokens),
-        CASE(random_worlds),
+        CASE(minutes),         CASE(a_long_weekend),
+        CASE(unknown_price),   CASE(several_models),
+        CASE(tokens),          CASE(random_worlds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -237,6 +237,13 @@ static void test_ends(void **state)
     c = stream_of(SSE_HEAD DONE);
     streamed(c, DONE);
     fake_call_free(c);
+    c = stream_of(SSE_HEAD WORD DONE); /* why it ends it does not say: nothing to keep */
+    streamed(c, WORD DONE);
+    assert_false(end_of(c).whole);
+    fake_call_free(c);
+    c = stream_of(SSE_HEAD WORD STOP DONE);
+    assert_true(end_of(c).whole);
+    fake_call_free(c);
 }
 
 static void test_cut(void **state)
@@ -260,6 +267,16 @@ static void test_cut(void **state)
     ends_with_error(SSE_HEAD WORD OTHER STOP OTHER, WORD OTHER STOP OTHER, "provider.cut");
     c = stream_of(SSE_HEAD WORD OTHER STOP OTHER OTHER_STOP);
     streamed(c, WORD OTHER STOP OTHER OTHER_STOP DONE);
+    fake_call_free(c);
+    /* nor before one that was asked for has begun */
+    server.text = SSE_HEAD WORD STOP;
+    server.answer = answer_and_close;
+    c = begin(&stream_req, "edge",
+              "{\"model\":\"p/m\",\"n\":2,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+              true);
+    UNTIL(c->answers);
+    assert_true(sv_str_is(end_of(c).error, "provider.cut"));
+    assert_null(memmem(c->stream.p, c->stream.n, "[DONE]", 6));
     fake_call_free(c);
 }
 
@@ -338,6 +355,53 @@ static void test_errors_in_the_stream(void **state)
     assert_null(memmem(c->stream.p, c->stream.n, "sk-secret-0", 11));
     assert_non_null(memmem(c->stream.p, c->stream.n, "\"error\"", 7));
     assert_null(memmem(c->stream.p, c->stream.n, "[DONE]", 6));
+    fake_call_free(c);
+}
+
+/* Of one choice alone: clients would read it as a reason to end. */
+static void test_choice_with_error(void **state)
+{
+    (void)state;
+#define FAILED_CHOICE                                                                              \
+    "{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\",\"error\":{\"code\":"   \
+    "503,\"message\":\"lost it\"}}"
+    server.answer = answer_word_first;
+    sv_call *c = begin_stream();
+    UNTIL(c->stream.n > 0);
+    tiny_puts(waiting, "data: {\"choices\":[" FAILED_CHOICE "]}\n\n" DONE);
+    UNTIL(c->answers);
+    assert_non_null(
+        memmem(c->stream.p, c->stream.n, "data: {\"error\":{\"message\":\"lost it", 34));
+    assert_null(memmem(c->stream.p, c->stream.n, "[DONE]", 6));
+    assert_true(sv_str_is(end_of(c).error, "provider.refused"));
+    fake_call_free(c);
+    /* of a whole answer, whatever it had said */
+    server.text =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+        "{\"choices\":[{\"message\":{\"content\":\"half\"},\"finish_reason\":\"error\"}]}";
+    server.answer = answer_and_close;
+    c = begin(&plain_req, "edge", body, false);
+    UNTIL(c->answers);
+    assert_int_equal(head_of(c).http_status, 502);
+    assert_non_null(memmem(c->attached.p, c->attached.n, "{\"error\":{", 10));
+    fake_call_free(c);
+}
+
+/* An event of Responses has not the form of an answer with an error. */
+static void test_early_error_event(void **state)
+{
+    (void)state;
+    static const router_complete_req q = {
+        .model = {"p/m", 3}, .endpoint = {"responses", 9}, .stream = true};
+    r.providers.items[0]->responses = true;
+    server.text = SSE_HEAD "event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\","
+                           "\"message\":\"oh no\",\"param\":null}\n\n";
+    server.answer = answer_and_close;
+    sv_call *c = begin(&q, "edge", "{\"model\":\"p/m\",\"input\":\"hi\",\"stream\":true}", true);
+    UNTIL(c->answers);
+    json_value error = json_get(json_root(buf_str(&c->stream)), "error");
+    if (!json_string_is(json_get(error, "message"), "oh no"))
+        fail_msg("%.*s", SV_FMT(buf_str(&c->stream)));
     fake_call_free(c);
 }
 
@@ -730,6 +794,8 @@ int main(void)
         WITH_PROVIDER(test_cut),
         WITH_PROVIDER(test_bad_events),
         WITH_PROVIDER(test_errors_in_the_stream),
+        WITH_PROVIDER(test_choice_with_error),
+        WITH_PROVIDER(test_early_error_event),
         WITH_PROVIDER(test_not_a_stream),
         WITH_PROVIDER(test_refusals),
         WITH_PROVIDER(test_key_is_blotted_out),

@@ -23,6 +23,7 @@
 #define EMPTY                                                                                      \
     JSON("200 OK", "", 63,                                                                         \
          "{\"choices\":[{\"message\":{\"content\":\"\"},\"finish_reason\":\"stop\"}]}")
+#define UNENDED                JSON("200 OK", "", 44, "{\"choices\":[{\"message\":{\"content\":\"well\"}}]}")
 #define ERROR_OF(status, more) JSON(status, more, 29, "{\"error\":{\"message\":\"sorry\"}}")
 #define LIMITED                ERROR_OF("429 Slow", "")
 #define LIMITED_1S             ERROR_OF("429 Slow", "Retry-After: 1\r\n")
@@ -335,6 +336,25 @@ static void test_all(void **state)
     assert_int_equal(json_skim(buf_str(&c->attached), 16, NULL), 0);
     fake_call_free(c);
     again();
+    hosts[1].answers[0] = hosts[2].answers[0] = UNENDED; /* it does not say why it ends */
+    c = begin_as((router_complete_req){.mode = {"all", 3}}, 2);
+    UNTIL(c->answers);
+    assert_non_null(memmem(c->attached.p, c->attached.n, "\"index\":2", 9));
+    fake_call_free(c);
+    again();
+    hosts[0].answers[0] = HANG; /* nobody else answers in its place: it has its time */
+    r.first_token_ms = 50;
+    asked_body = "{\"model\":\"a/m\",\"max_tokens\":1,"
+                 "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}";
+    c = begin_as((router_complete_req){.mode = {"all", 3}}, 2);
+    UNTIL(strlen(called) == 8);
+    for (uint64_t until_us = clock_us() + 200000; clock_us() < until_us;)
+        loop_turn(l, 20);
+    tiny_puts(hosts[0].server.conns, GOOD);
+    UNTIL(c->answers);
+    assert_non_null(memmem(c->attached.p, c->attached.n, "\"index\":2", 9));
+    fake_call_free(c);
+    again();
     for (int i = 0; i < SERVERS; i++)
         hosts[i].answers[0] = WRONG;
     c = begin_as((router_complete_req){.mode = {"all", 3}}, 2);
@@ -380,8 +400,11 @@ static void test_continued(void **state)
     (void)state;
     hosts[0].answers[0] = SSE_HEAD WORD;
     hosts[1].answers[0] = SSE_HEAD
-        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" you\"}}]}\n\n" STOP DONE;
-    sv_call *c = begin_as(continued, 1);
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" you\"}}]}\n\n" STOP
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5}}\n\n" DONE;
+    router_complete_req q = continued;
+    q.include_usage = true;
+    sv_call *c = begin_as(q, 1);
     UNTIL(c->answers);
     assert_string_equal(called, "a0 b0");
     router_complete_end e = end_of(c);
@@ -390,6 +413,7 @@ static void test_continued(void **state)
     buf_putc(&c->stream, 0);
     assert_non_null(strstr(c->stream.p, "\"content\":\" you\""));
     assert_non_null(strstr(c->stream.p, DONE));
+    assert_non_null(strstr(c->stream.p, "\"completion_tokens\":6"));       /* of both, each once */
     assert_non_null(strstr(hosts[1].server.last.p, "\"content\":\"hi\"")); /* the beginning */
     fake_call_free(c);
 }
@@ -453,6 +477,26 @@ static void test_continued_after_unseen(void **state)
     fake_call_free(c);
 }
 
+/* ---- counting ---- */
+
+/* Nobody stands in for the one that counts: others have no such address. */
+static void test_count(void **state)
+{
+    (void)state;
+    relay_add("x", LLM_ANTHROPIC, hosts[0].server.port, 1);
+    hosts[0].answers[0] = BROKEN;
+    sv_call *c = fake_call(
+        &process, "edge",
+        "{\"model\":\"x/m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", false);
+    router_complete_req q = {
+        .model = sv_cstr("x/m"), .models = {names, 1}, .endpoint = sv_cstr("count_tokens")};
+    c->ttl_ms = 20000;
+    assert_int_equal(router_complete(c, &q), SV_PENDING);
+    UNTIL(c->answers);
+    assert_string_equal(called, "a0 a0 a0 a0");
+    fake_call_free(c);
+}
+
 /* ---- a client that leaves ---- */
 
 static void leaves(router_complete_req q, const char *a, const char *order, int closed)
@@ -507,6 +551,7 @@ int main(void)
         WITH_HOSTS(test_continued_unread),
         WITH_HOSTS(test_continuation_fails),
         WITH_HOSTS(test_continued_after_unseen),
+        WITH_HOSTS(test_count),
         WITH_HOSTS(test_client_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,10 @@
 static int setup(void **state)
 {
     (void)state;
-    relay_start("", NULL);
+    relay_start("  aliases:\n"
+                "    - {name: tea, models: [demo]}\n"
+                "    - {name: mix, models: [other, demo]}\n",
+                NULL);
     r.demo = true;
     return 0;
 }
@@ -40,9 +43,11 @@ static int teardown(void **state)
 
 static const char question[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
 
+static const char *asked = "demo";
+
 static sv_call *ask(const char *json, bool stream, bool usage)
 {
-    router_complete_req q = {.model = sv_cstr("demo"), .stream = stream, .include_usage = usage};
+    router_complete_req q = {.model = sv_cstr(asked), .stream = stream, .include_usage = usage};
     sv_call *c = fake_call(&process, "edge", json, stream);
     int rc = router_complete(c, &q);
     if (rc != SV_PENDING) {
@@ -239,6 +244,19 @@ static void test_cancel(void **state)
     fake_call_free(c);
 }
 
+/* An alias whose first model it is. */
+static void test_alias(void **state)
+{
+    (void)state;
+    router_complete_req q = {.model = sv_cstr("mix")};
+    sv_call *c = fake_call(&process, "edge", question, false);
+    assert_int_equal(router_complete(c, &q), SV_E_MODEL_UNKNOWN);
+    fake_call_free(c);
+    asked = "tea";
+    json_decref(plain(question));
+    asked = "demo";
+}
+
 static void test_slow_reader(void **state)
 {
     (void)state;
@@ -263,7 +281,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_LOOP(test_plain),         WITH_LOOP(test_stream), WITH_LOOP(test_hostile_questions),
-        WITH_LOOP(test_long_question), WITH_LOOP(test_cancel), WITH_LOOP(test_slow_reader),
+        WITH_LOOP(test_long_question), WITH_LOOP(test_cancel), WITH_LOOP(test_alias),
+        WITH_LOOP(test_slow_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

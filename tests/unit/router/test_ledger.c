@@ -1,5 +1,6 @@
 /*  The ledger in a real store: rows once, sums that follow them, days that expire as a whole. */
 #include "ledger_kit.h"
+#include "ledger_names.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -149,6 +150,37 @@ static void test_unlisted(void **state)
         free(items[i]);
 }
 
+/* Names that clients make up have sums of their own up to a number, and are told apart by day and org. */
+static void test_names(void **state)
+{
+    (void)state;
+    ledger_names n;
+    const sv_str p = sv_cstr("p"), orgs[2] = {sv_cstr("o"), {"", 0}};
+    char name[16];
+    assert_int_equal(ledger_names_init(&n), 0);
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < 2 * LEDGER_NAMES; i++) {
+            snprintf(name, sizeof name, "m%d", i);
+            assert_int_equal(ledger_names_fit(&n, DAY, orgs[0], p, sv_cstr(name)),
+                             i < LEDGER_NAMES);
+        }
+    assert_true(ledger_names_fit(&n, DAY, orgs[1], p, sv_cstr("m99")));
+    assert_false(ledger_names_fit(&n, DAY, orgs[0], sv_cstr("q"), sv_cstr("m1")));
+    assert_true(ledger_names_fit(&n, DAY + 1, orgs[0], p, sv_cstr("m99")));
+    ledger_names_free(&n);
+    assert_false(ledger_names_fit(&n, DAY, orgs[0], p, sv_cstr("m1")));
+    ledger_item *items[2] = {kit_item(AT(DAY, 0), 0, "m1", "o"),
+                             kit_item(AT(DAY, 0), 1, "m2", "o")};
+    items[0]->row.unnamed = items[1]->row.unnamed = true;
+    assert_int_equal(kit_put(items, 2, 90), 2);
+    ledger_sum s = only_sum(DAY);
+    assert_int_equal(s.model.n, 0);
+    assert_int_equal(s.requests, 2);
+    assert_int_equal(s.price, 14);
+    free(items[0]);
+    free(items[1]);
+}
+
 static void test_most(void **state)
 {
     (void)state;
@@ -277,8 +309,8 @@ static void test_longest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_sums),     TEST(test_once),   TEST(test_cells),
-                                       TEST(test_unlisted), TEST(test_most),   TEST(test_days),
-                                       TEST(test_expiry),   TEST(test_reopen), TEST(test_pieces),
-                                       TEST(test_longest)};
+                                       TEST(test_unlisted), TEST(test_names),  TEST(test_most),
+                                       TEST(test_days),     TEST(test_expiry), TEST(test_reopen),
+                                       TEST(test_pieces),   TEST(test_longest)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,12 +298,45 @@ static void test_drain_and_leftovers(void **state)
     end();
 }
 
+/* Those that a client can make up: of models that nobody lists, and of providers of tenants. */
+static void test_free_names(void **state)
+{
+    (void)state;
+    enum { MORE = 5, ALL = LEDGER_NAMES + MORE };
+    start("relaxed", "1000");
+    for (int i = 0; i < 4 * ALL; i++) {
+        char name[16];
+        ledger_item *wait;
+        sv_id id = uuid_new();
+        ledger_row row = ledger_row_of(call, &id);
+        int kind = i % 4; /* listed, made up, made up and failed, listed by a tenant's own */
+        snprintf(name, sizeof name, "%d-%d", kind == 3, i / 4);
+        row.model = sv_cstr(name);
+        row.listed = kind == 0 || kind == 3;
+        row.own = kind == 3;
+        row.outcome = sv_cstr(kind == 2 ? "refused" : "ok");
+        assert_int_equal(ledger_add(&led, &row, NULL, NULL, &wait, NULL), 0);
+    }
+    ledger_drain(&led);
+    wait_for_writes(1);
+    const ledger_item *at = written()->first;
+    int unnamed[4] = {0};
+    for (uint32_t i = 0; i < written()->n; i++, at = at->next)
+        unnamed[i % 4] += at->row.unnamed;
+    assert_int_equal(written()->n, 4 * ALL);
+    assert_int_equal(unnamed[0] + unnamed[2], 0);
+    assert_int_equal(unnamed[1] + unnamed[3], 2 * ALL - LEDGER_NAMES);
+    fake_write_end(&process, 0, NULL);
+    end();
+}
+
 static void test_without_a_store(void **state)
 {
     (void)state;
     ledger_item *wait;
     ledger none = {0};
     start("strict", "10");
+    ledger_free(&led);
     process.store = NULL;
     ledger_start(&led, &process);
     assert_int_equal(add(true, &wait), 0);
@@ -351,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_strict),
         cmocka_unit_test(test_strict_failure),
         cmocka_unit_test(test_drain_and_leftovers),
+        cmocka_unit_test(test_free_names),
         cmocka_unit_test(test_without_a_store),
         cmocka_unit_test(test_who),
     };

@@ -86,7 +86,9 @@ static void test_operator(void **state)
                      "  model_info:\n"
                      "    - {model: p/a-1, context: 77, task_quality: [\"code=90\"], can: [json]}\n"
                      "    - {model: home, like: a, quality: 30, input: 4, output: 5, long_from: 9, "
-                     "long_input: 6, long_output: 7}\n",
+                     "long_input: 6, long_output: 7}\n"
+                     "    - {model: draws, image: 8, call: 0}\n"
+                     "    - {model: mine, hour: 9}\n",
                      &c);
     const model_info *a = find(m, "p", "a-1");
     assert_int_equal(a->price.input, 100);
@@ -101,8 +103,14 @@ static void test_operator(void **state)
     assert_int_equal(find(m, "q", "vendor/a")->price.cached, 5);
     assert_int_equal(find(m, "p", "vendor/a")->price.input, 10);
     const model_info *mine = find(m, "p", "mine");
-    assert_true(mine->price.known && !mine->known);
+    assert_true(mine->price.known && mine->known);
     assert_int_equal(mine->price.cached, 1);
+    assert_true(mine->price.by_hour && mine->price.hour == 9); /* beside its tokens */
+    const model_info *draws = find(m, "any", "draws");
+    assert_false(draws->price.known);
+    assert_int_equal(draws->price.n_pictures, 1);
+    assert_int_equal(draws->price.pictures[0].price, 8);
+    assert_true(draws->price.by_call && draws->price.call == 0);
     const model_info *home = find(m, "ollama", "home");
     assert_true(home->known);
     assert_int_equal(home->context, 1000);
@@ -171,6 +179,10 @@ static void test_wrong_files(void **state)
     expect_refused("\"input\": 10,", "\"input\": -1,", "models[0].input");
     expect_refused("\"input\": 10, ", "", "input and output are wanted");
     expect_refused("\"input\": 10,", "\"input\": 10, \"long_from\": 5,", "go together");
+    expect_refused("\"input\": 10,", "\"input\": 10, \"hour\": -1,", "models[0].hour");
+    expect_refused("\"input\": 10,", "\"input\": 10, \"image\": {},", "a price is wanted");
+    expect_refused("\"input\": 10,", "\"input\": 10, \"image\": \"7\",", "models[0].image");
+    expect_refused("\"input\": 10,", "\"input\": 10, \"image\": {\"hd/\": 1},", "QUALITY/SIZE");
     expect_refused("\"class\": \"big\", \"can\"", "\"class\": \"small\", \"can\"",
                    "models.json:7: models[1].class");
     expect_refused("\"id\": \"b\"", "\"id\": \"a\"", "models[1].id: a is there twice");
@@ -299,7 +311,15 @@ static void test_cost(void **state)
     assert_int_equal(model_cost(&p, &t), 6000 + 600 + 45);
     /* the largest of everything */
     int64_t most = 9007199254740991, price = 1000000000000;
-    p = (model_price){true, price, price, price, price, price, 1, price, price};
+    p = (model_price){.known = true,
+                      .input = price,
+                      .output = price,
+                      .cached = price,
+                      .cache_write = price,
+                      .cache_write_1h = price,
+                      .long_from = 1,
+                      .long_input = price,
+                      .long_output = price};
     t = (tokens){.prompt = most, .completion = most};
     assert_int_equal(model_cost(&p, &t), most);
 }
@@ -323,6 +343,18 @@ static void test_shipped(void **state)
     assert_int_equal(find(m, "ollama", "llama3.1:8b")->price.input, 0);
     assert_false(find(m, "deepseek", "deepseek-chat")->price.known);
     assert_true(find(m, "openai", "o3")->can & MODEL_COMPLETION_TOKENS);
+    const model_info *draws = find(m, "openai", "dall-e-3");
+    assert_true(draws->can & MODEL_CAN_MEDIA);
+    assert_false(draws->price.known);
+    assert_int_equal(draws->price.n_pictures, 6);
+    assert_string_equal(draws->price.pictures[5].quality, "hd");
+    assert_string_equal(draws->price.pictures[5].size, "1792x1024");
+    assert_int_equal(draws->price.pictures[5].price, 120000);
+    assert_int_equal(find(m, "openai", "whisper-1")->price.hour, 360000);
+    assert_int_equal(find(m, "groq", "whisper-large-v3")->price.hour, 111000);
+    assert_false(find(m, "together", "whisper-large-v3")->price.by_hour);
+    const model_info *judges = find(m, "openai", "omni-moderation-latest");
+    assert_true(judges->price.by_call && judges->price.call == 0);
     models_free(m);
     config_free(c);
 }

@@ -302,6 +302,25 @@ static void test_policy_and_price(void **state)
     assert_non_null(strstr(err.message, "cost more than is allowed"));
     assert_int_equal(choose("unheard-of"), SV_E_INVALID);
     assert_non_null(strstr(err.message, "price is not known"));
+    /* each of several answers, also where only the bytes tell of them: 100 * 2.5 + 3 * 400 * 10 */
+    ask.answers = 3;
+    ask.output = 400;
+    ask.budget = 12250;
+    assert_int_equal(choose("gpt-4o"), 0);
+    ask.budget = 12249;
+    assert_int_equal(choose("gpt-4o"), SV_E_INVALID);
+    ask.answers = ask.output = 0;
+    /* and each of several models at once: 2250 and 135 */
+    static sv_str more[] = {{"gpt-4o-mini", 11}};
+    ask.list = (sv_strs){more, 1};
+    ask.budget = 2384;
+    assert_int_equal(choose("openai/gpt-4o"), 0);
+    ask.at_once = 2;
+    assert_int_equal(choose("openai/gpt-4o"), SV_E_INVALID);
+    assert_non_null(strstr(err.message, "together"));
+    ask.budget = 2385;
+    assert_int_equal(choose("openai/gpt-4o"), 0);
+    ask.list.n = ask.at_once = 0;
     ask.budget = 100;
     assert_int_equal(choose("auto"), 0);
     for (uint32_t i = 0; i < out.n; i++) {

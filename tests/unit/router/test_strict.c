@@ -264,12 +264,36 @@ static void test_stream_without_marker(void **state)
     UNTIL(c->answers);
     assert_true(streamed(c, WORD STOP DONE));
     fake_call_free(c);
-    c = begin_with(&stream_req, SSE_HEAD DONE); /* nothing but the marker */
-    UNTIL(c->answers);
-    assert_true(sv_str_is(row()->outcome, "bad_answer"));
+    c = begin_with(&stream_req, SSE_HEAD DONE); /* nothing but the marker, and nobody else */
+    UNTIL(process.write.done);
+    assert_true(sv_str_is(row()->outcome, "ok"));
+    assert_int_equal(c->answers, 0);
     fake_write_end(&process, 0, NULL);
+    assert_int_equal(c->answers, 1);
     assert_true(streamed(c, DONE));
     assert_int_equal(c->partials, 1);
+    fake_call_free(c);
+}
+
+/* What several have answered waits for the row of each. */
+static void test_all(void **state)
+{
+    (void)state;
+    static sv_str other = {"q/m", 3};
+    static const router_complete_req q = {
+        .model = {"p/m", 3}, .models = {&other, 1}, .mode = {"all", 3}};
+    relay_add("q", LLM_OPENAI, server.port, 0);
+    sv_call *c = begin_with(&q, PLAIN);
+    while (r.ledger.n < 2)
+        loop_turn(l, 5);
+    UNTIL(process.write.done);
+    turns(3);
+    assert_int_equal(c->answers, 0);
+    while (!c->answers) {
+        UNTIL(process.write.done);
+        fake_write_end(&process, 0, NULL);
+    }
+    assert_non_null(memmem(c->attached.p, c->attached.n, "\"index\":1", 9));
     fake_call_free(c);
 }
 
@@ -411,6 +435,7 @@ int main(void)
         STRICT(test_stream_not_kept),
         STRICT(test_error_in_the_stream),
         STRICT(test_stream_without_marker),
+        STRICT(test_all),
         STRICT(test_failures_do_not_wait),
         STRICT(test_cancelled_does_not_wait),
         STRICT(test_demo),

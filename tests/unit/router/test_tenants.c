@@ -77,26 +77,38 @@ static auth_provider row(const char *id, const char *org, const char *user, cons
                            .changed = ++changes};
 }
 
-/* As auth tells it; the blob is sealed by `by` for what `of` says. */
-static void tell_sealed(tenants *by, const auth_provider *p, const auth_provider *of)
+static void tell_blob(const auth_provider *p, sv_str sealed)
 {
-    buf sealed, data;
+    buf data;
+    buf_init(&data, 16384);
+    tenant_provider tp = {.provider = (auth_provider *)(uintptr_t)p, .sealed = sealed};
+    assert_int_equal(message_encode(&tenant_provider_msg, &tp, &data), 0);
+    feed_of.item(feed_of.arg,
+                 &(auth_feed_item){.id = p->id, .org = p->org, .data = buf_str(&data)});
+    buf_free(&data);
+}
+
+/* The blob is sealed by `by` for what `of` says. */
+static void seal(tenants *by, const auth_provider *of, buf *sealed)
+{
     tenant_secret s = {.id = of->id,
                        .org = of->org,
                        .user = of->user,
                        .kind = of->kind,
                        .base_url = of->base_url,
                        .key = sv_cstr("sk-tenant-secret-1")};
-    buf_init(&sealed, 8192);
-    buf_init(&data, 16384);
-    assert_int_equal(tenants_seal(by, &s, &sealed), 0);
-    assert_null(memmem(sealed.p, sealed.n, "sk-tenant", 9));
-    tenant_provider tp = {.provider = (auth_provider *)(uintptr_t)p, .sealed = buf_str(&sealed)};
-    assert_int_equal(message_encode(&tenant_provider_msg, &tp, &data), 0);
-    feed_of.item(feed_of.arg,
-                 &(auth_feed_item){.id = p->id, .org = p->org, .data = buf_str(&data)});
+    buf_init(sealed, 8192);
+    assert_int_equal(tenants_seal(by, &s, sealed), 0);
+    assert_null(memmem(sealed->p, sealed->n, "sk-tenant", 9));
+}
+
+/* As auth tells it. */
+static void tell_sealed(tenants *by, const auth_provider *p, const auth_provider *of)
+{
+    buf sealed;
+    seal(by, of, &sealed);
+    tell_blob(p, buf_str(&sealed));
     buf_free(&sealed);
-    buf_free(&data);
 }
 
 static void tell(auth_provider p)
@@ -149,6 +161,19 @@ static void everybody_sees_his_own(void **state)
     assert_string_equal(provider_series(p), "tenant");
     assert_memory_equal(provider_tag(p), ID(2), 36);
     assert_string_equal(provider_key_header(p, 0), "Authorization: Bearer sk-tenant-secret-1");
+}
+
+static void limits_are_its_own(void **state)
+{
+    (void)state;
+    auth_provider p = row(ID(1), org_a, "", "one");
+    tell(p);
+    assert_int_equal(tenants_find(t, sv_cstr(ID(1)))->limits.day, 0);
+    p.limits = &(auth_provider_limits){5, 6, 7, 8};
+    tell(p);
+    const budget_caps *c = &tenants_find(t, sv_cstr(ID(1)))->limits;
+    assert_true(c->day == 5 && c->month == 6 && c->total == 0);
+    assert_true(c->minute_requests == 7 && c->minute_tokens == 8);
 }
 
 static void a_name_of_his_own_hides_the_organizations(void **state)
@@ -240,6 +265,27 @@ static void calls_under_way_keep_theirs(void **state)
     provider_unref(now);
 }
 
+/* Another name or other limits are no other provider; another key is. */
+static void health_stays_with_the_key(void **state)
+{
+    (void)state;
+    buf sealed;
+    char tag[64];
+    auth_provider p = row(ID(1), org_a, "", "one");
+    seal(t, &p, &sealed);
+    tell_blob(&p, buf_str(&sealed));
+    snprintf(tag, sizeof tag, "%s", provider_tag(tenants_find(t, sv_cstr(ID(1)))));
+    p.changed = ++changes;
+    p.name = sv_cstr("renamed");
+    p.limits = &(auth_provider_limits){.day = 1};
+    tell_blob(&p, buf_str(&sealed));
+    buf_free(&sealed);
+    assert_string_equal(provider_label(tenants_find(t, sv_cstr(ID(1)))), "own:renamed");
+    assert_string_equal(provider_tag(tenants_find(t, sv_cstr(ID(1)))), tag);
+    tell(p);
+    assert_string_not_equal(provider_tag(tenants_find(t, sv_cstr(ID(1)))), tag);
+}
+
 static void models_stay_while_a_key_changes(void **state)
 {
     (void)state;
@@ -306,11 +352,13 @@ int main(void)
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(everybody_sees_his_own, begin, end),
+        cmocka_unit_test_setup_teardown(limits_are_its_own, begin, end),
         cmocka_unit_test_setup_teardown(a_name_of_his_own_hides_the_organizations, begin, end),
         cmocka_unit_test_setup_teardown(what_is_gone_is_gone, begin, end),
         cmocka_unit_test_setup_teardown(a_blob_that_was_moved_is_refused, begin, end),
         cmocka_unit_test_setup_teardown(another_root_key_opens_nothing, begin, end),
         cmocka_unit_test_setup_teardown(calls_under_way_keep_theirs, begin, end),
+        cmocka_unit_test_setup_teardown(health_stays_with_the_key, begin, end),
         cmocka_unit_test_setup_teardown(models_stay_while_a_key_changes, begin, end),
         cmocka_unit_test_setup_teardown(there_is_a_most, begin, end),
         cmocka_unit_test_setup_teardown(a_new_copy_takes_the_place_of_the_former, begin, end),

@@ -11,13 +11,23 @@
 #include "files_kit.h"
 
 static chat_limits limits;
+static buf images;      /* that it would see */
 static char seen[8192]; /* what a model would see of the session: u and a for the roles */
 
 static int start(void **state)
 {
     limits = (chat_limits){
         .context_messages = 10, .context_bytes = 100000, .sessions = 100, .messages = 1000};
+    limits.image_bytes = 20000;
+    limits.kept_image_bytes = 50000;
+    buf_init(&images, 1 << 20);
     return kit_start(state);
+}
+
+static int stop(void **state)
+{
+    buf_free(&images);
+    return kit_stop(state);
 }
 
 /* The context lives in the write's memory: it is written down inside. */
@@ -28,14 +38,15 @@ static int begin_and_look(store_tx *tx, const void *in, void *out)
     int rc = chat_begin(tx, in, out);
     seen[0] = 0;
     for (uint32_t i = 0; rc == 0 && i < b->n; i++)
-        n += (size_t)snprintf(seen + n, sizeof seen - n, "%c%.*s ", b->turns[i].user ? 'u' : 'a',
-                              b->turns[i].text.n > 20 ? 20 : (int)b->turns[i].text.n,
-                              b->turns[i].text.p);
+        n += (size_t)snprintf(
+            seen + n, sizeof seen - n, "%c%.*s%.*s ", b->turns[i].user ? 'u' : 'a',
+            b->turns[i].text.n > 20 ? 20 : (int)b->turns[i].text.n, b->turns[i].text.p,
+            b->turns[i].images_n ? 4 : 0, images.n ? images.p + b->turns[i].images_at : "");
     return rc;
 }
 
-static int say(const file_who *who, const char *session, bool anew, sv_str text, const char *model,
-               chat_begun *ret)
+static int show(const file_who *who, const char *session, bool anew, sv_str text, sv_str pictures,
+                const char *model, chat_begun *ret)
 {
     char message[FILE_ID + 1], answer[FILE_ID + 1];
     kit_id(message);
@@ -47,9 +58,18 @@ static int say(const file_who *who, const char *session, bool anew, sv_str text,
                         .message = message,
                         .answer = answer,
                         .text = text,
+                        .images = pictures,
+                        .n_images = pictures.n > 0,
+                        .seen = &images,
                         .model = sv_cstr(model),
                         .title = "Title"};
     return kit_write(begin_and_look, &in, ret);
+}
+
+static int say(const file_who *who, const char *session, bool anew, sv_str text, const char *model,
+               chat_begun *ret)
+{
+    return show(who, session, anew, text, (sv_str){NULL, 0}, model, ret);
 }
 
 static int answer(const file_who *who, const char *session, int64_t number, const char *state,
@@ -305,15 +325,68 @@ static void the_end_of_a_session(void **state)
     assert_false(more);
 }
 
+/* A model sees them again while there is room, and their user has a limit for them. */
+static void images_of_messages(void **state)
+{
+    (void)state;
+    static char large[15000], text[CHAT_INLINE + 1];
+    char id[FILE_ID + 1], other[FILE_ID + 1];
+    chat_begun b;
+    chat_page_out p;
+    arena a;
+    kit_id(id);
+    kit_id(other);
+    arena_init(&a, 4 << 20);
+    memset(large, 'x', sizeof large);
+    memset(text, 'l', sizeof text);
+    sv_str pictures = {large, sizeof large}, long_text = {text, sizeof text};
+    assert_int_equal(show(&kit_anna, id, true, sv_cstr("one"), sv_cstr("IMG1"), "", &b), 0);
+    assert_int_equal(show(&kit_anna, id, false, long_text, sv_cstr("IMG2"), "", &b), 0);
+    assert_string_equal(seen, "uoneIMG1 ");
+    assert_int_equal(say(&kit_anna, id, false, sv_cstr("three"), "", &b), 0);
+    assert_string_equal(seen, "uoneIMG1 ullllllllllllllllllllIMG2 ");
+    assert_int_equal(page(&kit_anna, id, 0, 10, &a, &p), 0);
+    assert_int_equal(p.session.image_bytes, 8);
+    assert_int_equal(p.rows[0].images, 1);
+    assert_int_equal(p.rows[2].text.n, sizeof text);
+    assert_int_equal(p.rows[4].images, 0);
+    buf got;
+    buf_init(&got, 100);
+    chat_images_in look = {&kit_anna, sv_cstr(id), 3}, his = {&kit_bob, sv_cstr(id), 3};
+    assert_int_equal(kit_peek(chat_images, &look, &got), 0);
+    assert_int_equal(got.n, 4);
+    assert_memory_equal(got.p, "IMG2", 4);
+    look.number = 2; /* an answer */
+    assert_int_equal(kit_peek(chat_images, &look, &got), 0);
+    assert_int_equal(got.n, 0);
+    look.number = 9;
+    assert_int_equal(kit_peek(chat_images, &look, &got), SV_E_NOT_FOUND);
+    assert_int_equal(kit_peek(chat_images, &his, &got), SV_E_NOT_FOUND);
+    buf_free(&got);
+    assert_int_equal(show(&kit_anna, id, false, sv_cstr("four"), pictures, "", &b), 0);
+    assert_int_equal(show(&kit_anna, id, false, sv_cstr("five"), pictures, "", &b), 0);
+    assert_int_equal(show(&kit_anna, id, false, sv_cstr("six"), pictures, "", &b), 0);
+    assert_string_equal(seen, "uone ullllllllllllllllllll uthree ufour ufivexxxx ");
+    assert_int_equal(show(&kit_anna, id, false, sv_cstr("seven"), pictures, "", &b), SV_E_QUOTA);
+    assert_int_equal(show(&kit_bob, other, true, sv_cstr("his"), pictures, "", &b), 0);
+    assert_int_equal(say(&kit_anna, id, false, sv_cstr("words"), "", &b), 0);
+    chat_one one = {.who = &kit_anna, .id = sv_cstr(id)};
+    assert_int_equal(kit_write(chat_delete, &one, NULL), 0);
+    kit_id(id);
+    assert_int_equal(show(&kit_anna, id, true, sv_cstr("room again"), pictures, "", &b), 0);
+    arena_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_session_is_its_users_alone, start, kit_stop),
-        cmocka_unit_test_setup_teardown(what_a_model_sees, start, kit_stop),
-        cmocka_unit_test_setup_teardown(long_words, start, kit_stop),
-        cmocka_unit_test_setup_teardown(pages, start, kit_stop),
-        cmocka_unit_test_setup_teardown(limits_hold, start, kit_stop),
-        cmocka_unit_test_setup_teardown(the_end_of_a_session, start, kit_stop),
+        cmocka_unit_test_setup_teardown(a_session_is_its_users_alone, start, stop),
+        cmocka_unit_test_setup_teardown(what_a_model_sees, start, stop),
+        cmocka_unit_test_setup_teardown(long_words, start, stop),
+        cmocka_unit_test_setup_teardown(images_of_messages, start, stop),
+        cmocka_unit_test_setup_teardown(pages, start, stop),
+        cmocka_unit_test_setup_teardown(limits_hold, start, stop),
+        cmocka_unit_test_setup_teardown(the_end_of_a_session, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

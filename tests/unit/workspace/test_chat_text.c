@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "chat_images.h"
 #include "chat_text.h"
 #include "error.h"
 
@@ -26,7 +27,7 @@ static void body_is(const chat_prompt *p, const char *want)
 static void a_request_to_a_model(void **state)
 {
     (void)state;
-    chat_turn turns[] = {{true, sv_cstr("a \"b\"\n")}, {false, sv_cstr("c\\")}};
+    chat_turn turns[] = {{.user = true, .text = sv_cstr("a \"b\"\n")}, {.text = sv_cstr("c\\")}};
     chat_prompt p = {.model = sv_cstr("m\""),
                      .text = sv_cstr("\x01\xf0\x9f\x8d\xb5"),
                      .turns = turns,
@@ -50,6 +51,63 @@ static void a_request_to_a_model(void **state)
     p.max_tokens = 0;
     body_is(&p, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"t\"}],"
                 "\"temperature\":0}");
+}
+
+static void with_images(void **state)
+{
+    (void)state;
+    buf seen;
+    buf_init(&seen, 100);
+    buf_puts(&seen, "data:image/gif;base64,R0lG\n");
+    chat_turn turns[] = {{.user = true, .text = sv_cstr("a"), .images_n = seen.n},
+                         {.user = false, .text = sv_cstr("b")}};
+    chat_prompt p = {.model = sv_cstr("m"),
+                     .text = sv_cstr("c"),
+                     .images = sv_cstr("data:image/png;base64,AA==\ndata:image/webp;base64,BBBB\n"),
+                     .turns = turns,
+                     .n = 2,
+                     .seen = &seen,
+                     .temperature = -1};
+#define IMAGE(url) "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/" url "\"}}"
+#define SAYS(word) "\"content\":[{\"type\":\"text\",\"text\":\"" word "\"},"
+    body_is(&p, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\"," SAYS("a")
+                    IMAGE("gif;base64,R0lG") "]},{\"role\":\"assistant\",\"content\":\"b\"},"
+                                             "{\"role\":\"user\"," SAYS("c")
+                                                 IMAGE("png;base64,AA==") "," IMAGE(
+                                                     "webp;base64,BBBB") "]}]}");
+    buf_free(&seen);
+}
+
+static void what_an_image_is(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *images;
+        int rc;
+        uint32_t n;
+    } rows[] = {{"", 0, 0},
+                {"data:image/jpeg;base64,/9j/\n", 0, 1},
+                {"data:image/png;base64,AAA=\ndata:image/gif;base64,A+A=\n", 0, 2},
+                {"data:image/png;base64,\n", SV_E_INVALID, 0},
+                {"data:image/png;base64,AAA\n", SV_E_INVALID, 0},
+                {"data:image/png;base64,AA=A\n", SV_E_INVALID, 0},
+                {"data:image/png;base64,A===\n", SV_E_INVALID, 0},
+                {"data:image/png;base64,AA\"A\n", SV_E_INVALID, 0},
+                {"data:image/svg+xml;base64,AAAA\n", SV_E_INVALID, 0},
+                {"https://example.org/a.png\n", SV_E_INVALID, 0},
+                {"\n", SV_E_INVALID, 0}};
+    char many[64 * 9] = "";
+    uint32_t n;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        sv_error err = {0};
+        int rc = chat_images_check(sv_cstr(rows[i].images), 100, &n, &err);
+        if (rc != rows[i].rc || (rc == 0 && n != rows[i].n)) fail_msg("%s", rows[i].images);
+        if (rc) assert_string_equal(err.field, "images");
+    }
+    for (int i = 0; i < 9; i++)
+        strcat(many, "data:image/png;base64,AAAA\n");
+    assert_int_equal(chat_images_check(sv_cstr(many), 1000, &n, NULL), SV_E_OUT_OF_RANGE);
+    assert_int_equal(chat_images_check(sv_cstr(many), 100, &n, NULL), SV_E_TOO_LARGE);
 }
 
 static void title_is(const char *text, const char *want)
@@ -230,6 +288,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_to_a_model),
+        cmocka_unit_test(with_images),
+        cmocka_unit_test(what_an_image_is),
         cmocka_unit_test(titles),
         cmocka_unit_test(a_stream_however_it_is_cut),
         cmocka_unit_test(what_is_no_stream),

@@ -123,7 +123,7 @@ totp() { # totp STEPS: the code of the step so many from now
     printf '{"op":"totp","alg":"SHA1","secret_hex":"%s","time":%d,"step":30,"digits":6}\n' \
         "$(base32 -d <<<"$secret" | xxd -p)" $(($(date +%s) + 30 * $1)) | "$BIN/samovar-vectors" | jq -r .code
 }
-while [ $(($(date +%s) % 30)) -gt 10 ]; do read -rt 0.2 <> <(:); done # steps below stay what they are
+while [ $(($(date +%s) % 30)) -gt 24 ]; do read -rt 0.2 <> <(:); done # the former step is taken for a while
 bob 2fa_enable '{code:$c}' 000000 >/dev/null
 check "a wrong code does not enable it" same "$(code)" auth.wrong_code
 spent=$(totp -1)

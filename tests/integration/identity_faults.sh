@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Accounts, sessions, keys and files under faults and load, as their users see it over HTTP: processes that are
 # killed or stand still, a full disk, far too many clients, garbage, edges that end.
+# Usage: identity_faults.sh [kill|full|still|drain|load]; without a word all but load, which takes the whole machine.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 HERE=$ROOT/tests/integration
 export WORK BIN
@@ -21,7 +22,8 @@ admin() { # the first administrator
     echo 'seven calm otters' | "$BIN/samovar" user add root@example.org --admin --password-stdin > /dev/null 2>&1
 }
 sanitizer() { hasnt "$(grep -aE 'Sanitizer|runtime error' "$WORK/up.log")" "rror"; }
-only() { [ -z "${ONLY:-}" ] || [ "$ONLY" = "$1" ]; }
+ONLY=${1:-}
+only() { if [ -z "$ONLY" ]; then [ "$1" != load ]; else [ "$ONLY" = "$1" ]; fi; }
 
 # ---- kill -9 ----
 if only kill; then

@@ -50,11 +50,13 @@ const up = await upload(a.token, 3000000);
 check('an upload: 507 and a pause', up.status === 507 && Number(up.headers['retry-after']) >= 1, `${up.status} ${up.text}`);
 check('and nothing of it is left', (await get('/api/files', { token: a.token })).body.files.length === 1);
 const tally = (list) => JSON.stringify(list.reduce((c, r) => ({ ...c, [`${r.status} ${r.code}`]: (c[`${r.status} ${r.code}`] ?? 0) + 1 }), {}));
-const fits = (r, status) => (KEPT ? r.status === status : r.status === 507 && r.code === 'store.full' && Number(r.headers['retry-after']) >= 1);
+const is_refused = (r) => r.status === 507 && r.code === 'store.full' && Number(r.headers['retry-after']) >= 1;
+// The store's upkeep may free room inside of it at any moment: who finds some is answered.
+const fits = (r, status) => r.status === status || (!KEPT && is_refused(r));
 const how = KEPT ? 'goes on' : 'is refused with 507 and a pause';
 const logins = [];
 for (let i = 0; i < (KEPT ? 40 : 12); i++) { fill(); logins.push(await login(a)); }
-check(`S-D7: a login ${how}`, logins.every((r) => fits(r, 200)), tally(logins));
+check(`S-D7: a login ${how}`, logins.every((r) => fits(r, 200)) && (KEPT || logins.filter(is_refused).length >= 6), tally(logins));
 const wrong = await post('/api/auth/login', { email: a.email, password: 'not this one' }, { from: address() });
 check('a wrong password is none the more right', fits(wrong, 401), `${wrong.status} ${wrong.code}`);
 const renewed = await post('/api/auth/refresh', { refresh_token: a.refresh }, { from: a.from });
@@ -62,7 +64,7 @@ check(`a refresh ${how}`, fits(renewed, 200), `${renewed.status} ${renewed.code}
 const out = await post('/api/auth/logout', {}, { token: late_session.token });
 await sleep(300);
 const still = (await me(late_session.token, { fresh: true })).status;
-check(`a logout ${how}, and is what it says`, fits(out, 204) && still === (KEPT ? 401 : 200), `${out.status} ${out.code} ${still}`);
+check(`a logout ${how}, and is what it says`, fits(out, 204) && still === (out.status === 204 ? 401 : 200), `${out.status} ${out.code} ${still}`);
 const health = await raw('GET', '/healthz', { fresh: true });
 check('health answers', health.status === 200 && health.ms < 1000);
 

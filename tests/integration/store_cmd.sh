@@ -122,9 +122,9 @@ check "the good one again" same "$(sam store check router/1 -o json | jq '.[0].p
 rm -rf "$STORE"
 sed -i 's/routers: 2/routers: 1/' "$WORK/samovar.yaml"
 platform_up SAMOVAR_STORE_MAP_BYTES=1MiB
-"$BIN/http_load" --port "$PORT" --path /v1/chat/completions --connections 8 --seconds 10 --warmup 0 --timeout-ms 8000 \
+"$BIN/http_load" --port "$PORT" --path /v1/chat/completions --connections 8 --seconds 120 --warmup 0 --timeout-ms 8000 \
     --body "$(chat sim,tokens=1 hi)" > "$WORK/load" 2>>"$WORK/tools.log" & LOAD=$!
-check "a full map: 507" until_ok 15 eval '[ "$(post "$(chat sim,tokens=1 hi)" | head -1)" = 507 ]'
+check "a full map: 507" until_ok 25 eval '[ "$(post "$(chat sim,tokens=1 hi)" | head -1)" = 507 ]'
 check "full: Retry-After" until_ok 5 eval 'curl -s -i -H "content-type: application/json" -d "$(chat sim,tokens=1 hi)" "$URL/v1/chat/completions" | grep -qi "^retry-after: [1-9]"'
 check "full: ps" until_ok 5 eval '[ "$(sam ps -o json | jq -r ".[] | select(.name == \"router/1\") | .store")" = full ]'
 check "full: doctor fails and says what to do" until_ok 5 ends 1 "make room" sam doctor
@@ -133,7 +133,7 @@ check "full: the metric" until_ok 5 eval 'curl -s "$URL/metrics?service=router" 
 check "full: alarms are counted" eval 'curl -s "$URL/metrics?service=router" | grep -q "^samovar_store_alarms_total [1-9]"'
 check "full: reads go on" eval 'rows router/1 | head -1 | jq -e .row >/dev/null'
 check "full: it is sound" same "$(sam store check -o json | jq -c '[.[].problems]')" "[0,0,0,0,0]"
-wait $LOAD
+kill $LOAD; wait $LOAD 2>/dev/null
 check "full: models are told" eval 'curl -sf "$URL/v1/models" >/dev/null'
 check "full: a backup can be made" sam backup "$WORK/b" >/dev/null
 check "stop" platform_down

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh - what `./dev lint` runs. Needs ROOT, JOBS and a configured build/clang (with clang).
+# lint.sh - what `./dev lint` runs. Needs ROOT, JOBS and a configured build/clang (with clang behind syntax.sh).
 # Usage: lint.sh [--changed | FILE...]. Exit code 1: something is wrong.
 set -uo pipefail
 cd "${ROOT:?}"
@@ -54,8 +54,14 @@ sizes() {
     return $rc
 }
 
+# What clang says of each source; nothing is translated or linked.
 clang_warnings() {
-    ninja -C build/clang -k 0 >build/clang/build.log 2>&1 || { grep -E 'error|warning' -A 5 build/clang/build.log; return 1; }
+    local objects
+    ninja -C build/clang build.ninja >/dev/null # where files were added
+    mapfile -t objects < <(ninja -C build/clang -t targets all | sed -n 's/^\(.*\.o\): C_COMPILER.*/\1/p')
+    [[ ${#objects[@]} -gt 0 ]] || { echo "build/clang has no sources"; return 1; }
+    ninja -C build/clang -k 0 "${objects[@]}" >build/clang/build.log 2>&1 ||
+        { grep -E ': (fatal )?(error|warning): ' -A 5 build/clang/build.log; return 1; }
 }
 
 # cppcheck does not know __VA_OPT__, so it reads a copy of the sources in which log_write does without.

@@ -22,7 +22,7 @@ export function launch() {
 // by the content policy, among others), exceptions, requests to other servers.
 export async function open(browser, look = looks[2], locale = 'en-US') {
   const context = await browser.newContext({ viewport: look.viewport, colorScheme: look.colorScheme, locale })
-  context.setDefaultTimeout(20000)
+  context.setDefaultTimeout(60000)
   const page = await context.newPage()
   const complaints = []
   page.on('console', (m) => { if (m.type() === 'error' || m.type() === 'warning') complaints.push(`${m.type()}: ${m.text()}`) })

@@ -73,9 +73,9 @@ const pages = ['/setup#token=x', '/login', '/register', '/verify-email#token=x',
   '/reset-password#token=x', '/invitation', '/docs']
 
 test('every page, in every look, says nothing on the console and asks nobody else', async () => {
-  for (const look of looks) {
+  await Promise.all(looks.map(async (look) => {
+    const w = await open(browser, look)
     for (const path of pages) {
-      const w = await open(browser, look)
       const answer = await w.page.goto(`${base}${path}`)
       const policy = answer.headers()['content-security-policy']
       for (const part of ["default-src 'none'", "script-src 'self'", "require-trusted-types-for 'script'", "frame-ancestors 'none'"]) {
@@ -87,21 +87,21 @@ test('every page, in every look, says nothing on the console and asks nobody els
       assert.ok(wide <= 0 || path === '/docs', `${path} is ${wide} px too wide on ${look.name}`)
       await shoot(w, path.slice(1).split('#')[0])
       assert.deepEqual(w.complaints, [], `${path} ${look.name}`)
-      await w.context.close()
     }
-  }
+    await w.context.close()
+  }))
 })
 
 test('everything that can be filled in has a name, and the title has the focus or its first field', async () => {
+  const w = await open(browser)
   for (const path of pages.slice(0, -1)) {
-    const w = await open(browser)
     await visit(w, path)
     const bare = await w.page.$$eval('input:not([type=hidden]), select, button', (list) => list
       .filter((e) => !(e.labels && e.labels.length) && !e.getAttribute('aria-label') && !e.textContent.trim()).length)
     assert.equal(bare, 0, path)
     assert.ok(await w.page.evaluate(() => ['H1', 'INPUT'].includes(document.activeElement.tagName)), path)
-    await w.context.close()
   }
+  await w.context.close()
 })
 
 test('Russian by the browser’s language', async () => {

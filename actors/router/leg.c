@@ -243,6 +243,7 @@ static int start(leg *l, const buf *url, sv_str body, sv_error *err)
     relay *r = l->relay;
     router *o = r->router;
     const router_complete_req *q = r->q;
+    l->body_n = body.n;
     char via[1100], type[240], version[64], beta[560];
     const char *headers[8] = {NULL};
     size_t n = 0;
@@ -410,7 +411,7 @@ void leg_stop(leg *l)
     loop_timer_stop(o->loop, &l->first);
     loop_timer_stop(o->loop, &l->tail);
     if (l->transfer) {
-        l->sent = http_sent_bytes(l->transfer) >= l->body.n;
+        l->sent = http_sent_bytes(l->transfer) >= l->body_n;
         http_cancel(l->transfer);
     }
     l->transfer = NULL;

@@ -474,10 +474,13 @@ void leg_read_close(leg *l)
     }
     if (r->winner == NULL && !course_content(l)) return;
     leg_estimate(l);
-    if (!l->error_seen && l->way == LEG_TRANSLATE)
-        write_the_end(l, r->writer, &r->last);
-    else if (!l->error_seen)
+    if (!l->error_seen && l->way == LEG_TRANSLATE) {
+        int rc = write_the_end(l, r->writer, &r->last);
+        if (rc && !r->last.failed) r->last.error = rc;
+        r->last.failed = r->last.failed || rc; /* told as an error: half an end is none */
+    } else if (!l->error_seen) {
         mend(l);
+    }
     course_complete(l);
 }
 

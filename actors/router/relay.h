@@ -109,7 +109,8 @@ typedef struct leg {
     loop_timer first, tail; /* clocks: the first content; after the end of the answer */
     uint64_t started_us, first_us, first_byte_us;
     sv_id id;
-    bool sent;          /* all of the request, when the transfer was ended from here */
+    size_t body_n;      /* of the request that is sent */
+    bool sent;          /* all of it, when the transfer was ended from here */
     bool settled, over; /* `over`: kept for its figures only */
 } leg;
 

@@ -2,8 +2,8 @@
  *  provider is. What a request takes when it comes is enough for one call after another, since a try
  *  that fails unseen costs nothing, and for all of those that `mode` begins at once. A hedge and a
  *  continuation are paid beside that, so each takes its own. Budgets of a model hold for each that may
- *  answer; where one is used up its candidates are left out, as long as there are others. Limits of a provider that somebody brought
- *  are taken for each call of it. */
+ *  answer; where one is used up its candidates are left out, as long as there are others. Limits of a
+ *  provider that somebody brought are taken for each call of it. */
 #include "relay.h"
 
 #include "budget_name.h"
@@ -90,8 +90,7 @@ struct relay_shares {
     budget_share most[BUDGET_SHARES], did[BUDGET_SHARES];
     uint32_t places[BUDGET_SHARES]; /* bits */
     uint32_t n;
-    bool
-        asked; /* the name that was asked for is one of a candidate, also of one that was left out */
+    bool asked; /* the name asked for is one of a candidate, also of one that was left out */
 };
 
 enum { NAMES = 3 /* of a candidate */ };

@@ -169,7 +169,7 @@ good() { [ "$(curl -s -o /dev/null -w '%{http_code}' -H "$A" "$URL/api/auth/me")
 check "what was good still is" until_ok 5 good
 AUTH=$(child_pid auth/1)
 kill -STOP "$AUTH"
-EDGES=$("$BIN/samovar" ps -o json | jq -r '.[] | select(.name | startswith("edge/")) | .pid')
+EDGES=$("$BIN/samovar" ps -o json | jq -r '.[] | select((.name | startswith("edge/")) and .pid > 0) | .pid')
 kill -9 $EDGES
 blind() { [ "$(curl -s -m 2 -o "$WORK/r" -w '%{http_code}' "$URL/readyz")" = 503 ] && grep -q '"identities":"missing"' "$WORK/r"; }
 check "an edge that has no snapshot is not ready" until_ok 8 blind

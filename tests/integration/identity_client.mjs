@@ -126,7 +126,7 @@ export function samovar(...args) {
     return execFileSync(`${BIN}/samovar`, args, { encoding: 'utf8', timeout: 20000, stdio: ['ignore', 'pipe', 'ignore'] });
 }
 export const processes = () => JSON.parse(samovar('ps', '-o', 'json'));
-export const pid = (name) => processes().find((p) => p.name === name)?.pid;
+export const pid = (name) => processes().find((p) => p.name === name && p.pid > 0)?.pid; // 0, while it is started again, would be everybody
 export const ready = async () => (await raw('GET', '/readyz', { fresh: true, timeout: 2000 })).status === 200;
 export async function until(fn, seconds = 15) {
     for (const end = now() + seconds * 1000; now() < end; await sleep(30)) if (await fn()) return true;

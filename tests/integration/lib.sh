@@ -90,4 +90,10 @@ post() { # post BODY [curl options]: prints status on the first line, then the b
     curl -s -m 30 -w '\n%{http_code}' -H 'content-type: application/json' "$@" --data-binary "$body" "$URL/v1/chat/completions" \
         | awk '{ lines[NR] = $0 } END { print lines[NR]; for (i = 1; i < NR; i++) print lines[i] }'
 }
-child_pid() { "$BIN/samovar" ps -o json | jq -r --arg n "$1" '.[] | select(.name == $n) | .pid'; }
+# The process that runs, or the next one when it is being started again: never 0, which `kill` takes for everybody.
+child_pid() {
+    local found; found=$WORK/pid.$BASHPID
+    until_ok 10 child_runs "$1" "$found" && cat "$found"
+    rm -f "$found"
+}
+child_runs() { "$BIN/samovar" ps -o json | jq -er --arg n "$1" '.[] | select(.name == $n and .pid > 0) | .pid' > "$2"; }

@@ -162,12 +162,15 @@ typedef struct writer {
     uint32_t commits;
 } writer;
 
+/* What a snapshot holds back has to fit into the map, however slow the copy is. */
+enum { COMMITS_MOST = 200 };
+
 /* Two rows that always say the same, in one commit, and others that move. */
 static void *write_on(void *arg)
 {
     writer *w = arg;
     char text[16], key[16];
-    for (; !atomic_load(&w->stop); w->commits++) {
+    for (; !atomic_load(&w->stop) && w->commits < COMMITS_MOST; w->commits++) {
         sv_error err = {0};
         snprintf(text, sizeof text, "%u", w->commits);
         engine_txn *t = kit_txn(w->k, true);
